@@ -195,6 +195,7 @@ typedef struct tks_config {
 
   /* throttle of repeats */
   uint32_t throttle_max_age_ms; /* let a repeat through when the last stored one is older; 0 = never. Default 0 */
+  uint32_t reserved0;           /* 0 */
   double throttle_relative;     /* skip a quote neither of whose prices moved by this share; 0 = exact repeats
                                    only, negative = off. Default 0.00001 (0.001 %) */
 
@@ -221,6 +222,7 @@ typedef struct tks_config {
   uint32_t checkpoint_pages;  /* WAL pages between checkpoints, 1 to 1,000,000. Default 1,000 */
   uint32_t busy_timeout_ms;   /* 0 to 3,600,000. Default 5,000 */
   uint32_t temp_store_memory; /* 1: temporary tables in memory, 0: in files. Default 1 */
+  uint32_t reserved1;         /* 0 */
   uint64_t page_cache_bytes;  /* of the writing connection, 65,536 to 2^36. Default 64 MiB */
   uint64_t mmap_bytes;        /* of reading connections, 0 = off, up to 2^40. Default 256 MiB */
 

@@ -1,0 +1,158 @@
+/* cli.c - what cli.h promises, but for the progress line (progress.c) and the dispatch (main.c). */
+#include "cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/utc.h"
+
+static void say(const char *subcommand, const char *format, va_list arguments) {
+  fflush(stdout); /* on a terminal the rows before a message must stand before it */
+  fprintf(stderr, subcommand != NULL ? "tickstore %s: " : "tickstore: ", subcommand);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+}
+
+int cli_usage_error(const char *subcommand, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  say(subcommand, format, arguments);
+  va_end(arguments);
+  return CLI_USAGE;
+}
+
+int cli_data_error(const char *subcommand, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  say(subcommand, format, arguments);
+  va_end(arguments);
+  return CLI_DATA;
+}
+
+/* The long option with this value, for messages; NULL for letters alone. */
+static const char *option_name(const struct option *options, int value) {
+  for (; options->name != NULL; options++) {
+    if (options->val == value) return options->name;
+  }
+  return NULL;
+}
+
+static int option_error(int argc, char **argv, const struct option *options, int step) {
+  const char *name = option_name(options, optopt);
+  /* getopt reports an unknown long option as letter 0, and has then stepped past its word. */
+  const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+  if (step == ':' && name != NULL && optopt > 255) return cli_usage_error(argv[0], "--%s needs an argument", name);
+  if (step == ':')
+    return cli_usage_error(argv[0], "-%c%s%s needs an argument", optopt, name ? ", --" : "", name ? name : "");
+  if (optopt == 0) return cli_usage_error(argv[0], "unknown option %s; see tickstore %s --help", word, argv[0]);
+  if (name != NULL) return cli_usage_error(argv[0], "--%s takes no argument", name);
+  return cli_usage_error(argv[0], "unknown option -%c; see tickstore %s --help", optopt, argv[0]);
+}
+
+int cli_option(int argc, char **argv, const char *letters, const struct option *options, const char *help,
+               int *exit_code) {
+  opterr = 0;
+  optopt = 0;
+  int step = getopt_long(argc, argv, letters, options, NULL);
+  if (step == 'h') {
+    fputs(help, stdout);
+    *exit_code = CLI_OK;
+    return CLI_STOP;
+  }
+  if (step == '?' || step == ':') {
+    *exit_code = option_error(argc, argv, options, step);
+    return CLI_STOP;
+  }
+  return step;
+}
+
+const char *cli_store_path(const char *subcommand, const char *argument) {
+  const char *path = argument != NULL ? argument : getenv("TICKSTORE_PATH");
+  if (path != NULL && path[0] != '\0') return path;
+  cli_usage_error(subcommand, "which store? give --store DIR or set TICKSTORE_PATH");
+  return NULL;
+}
+
+/* Nanoseconds per unit; an empty unit is nanoseconds, 0 means that there is no such unit. */
+static int64_t unit_ns(const char *unit) {
+  if (unit[0] == '\0' || strcmp(unit, "ns") == 0) return 1;
+  if (strcmp(unit, "us") == 0) return 1000;
+  if (strcmp(unit, "ms") == 0) return TKS__NS_PER_MS;
+  if (strcmp(unit, "s") == 0) return TKS__NS_PER_S;
+  return 0;
+}
+
+static bool parse_integer_time(const char *text, int64_t *ts_ns) {
+  const char *digits = text + (text[0] == '-' || text[0] == '+');
+  if (digits[0] < '0' || digits[0] > '9') return false; /* strtoll would skip blanks */
+  char *unit = NULL;
+  errno = 0;
+  long long number = strtoll(text, &unit, 10);
+  if (errno != 0) return false;
+  int64_t scale = unit_ns(unit);
+  return scale != 0 && !__builtin_mul_overflow((int64_t)number, scale, ts_ns);
+}
+
+bool cli_parse_time(const char *text, int64_t *ts_ns) {
+  size_t length = strlen(text);
+  int32_t day = 0;
+  if (tks__utc_parse(text, length, ts_ns)) return true;
+  if (tks__utc_parse_day(text, length, &day)) {
+    *ts_ns = tks__utc_day_start_ns(day);
+    return true;
+  }
+  return parse_integer_time(text, ts_ns);
+}
+
+bool cli_parse_count(const char *text, int64_t max, int64_t *count) {
+  if (text[0] < '0' || text[0] > '9') return false;
+  char *end = NULL;
+  errno = 0;
+  long long number = strtoll(text, &end, 10);
+  if (errno != 0 || *end != '\0' || number < 1 || number > max) return false;
+  *count = number;
+  return true;
+}
+
+bool cli_parse_format(const char *text, bool prometheus, cli_format *format) {
+  if (strcmp(text, "table") == 0) *format = CLI_TABLE;
+  else if (strcmp(text, "csv") == 0) *format = CLI_CSV;
+  else if (strcmp(text, "json") == 0) *format = CLI_JSON;
+  else if (prometheus && strcmp(text, "prometheus") == 0) *format = CLI_PROMETHEUS;
+  else return false;
+  return true;
+}
+
+cli_format cli_default_format(void) { return isatty(STDOUT_FILENO) ? CLI_TABLE : CLI_CSV; }
+
+bool cli_color(FILE *stream) {
+  const char *no_color = getenv("NO_COLOR");
+  if (no_color != NULL && no_color[0] != '\0') return false;
+  const char *terminal = getenv("TERM");
+  return isatty(fileno(stream)) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+int64_t cli_monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * TKS__NS_PER_S + now.tv_nsec;
+}
+
+tks_store *cli_open_for_reading(const char *subcommand, const char *path) {
+  tks_config config;
+  tks_error error = {0};
+  tks_store *store = NULL;
+  int code = tks_config_init(&config, sizeof config, TKS_PRESET_PRODUCTION, &error);
+  config.read_only = 1;
+  if (code == TKS_OK) code = tks_open(path, strlen(path), &config, &store, &error);
+  if (code == TKS_OK) return store;
+  /* The library names the path where it can; a message without it would leave the user guessing. */
+  if (strstr(error.message, path) != NULL) cli_data_error(subcommand, "%s", error.message);
+  else cli_data_error(subcommand, "cannot open %s: %s", path, error.message[0] ? error.message : tks_strerror(code));
+  return NULL;
+}

@@ -1,0 +1,368 @@
+/* import_file.c - reads one input from where the ledger says to its end, with checkpoints on the way. */
+#include "import_file.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/name.h"
+#include "base/utc.h"
+
+enum {
+  CHECKPOINT_ROWS = 200000,
+  CHECKPOINT_NS = 250000000, /* the ends of small files share one */
+  PROGRESS_ROWS = 1024,
+};
+
+volatile int import_signal;
+
+typedef struct job {
+  import_run *run;
+  const char *path;
+  import_meaning meaning;
+  char directory[TKS__NAME_FILE_MAX];
+  char interpretation[512];
+  import_stream stream;
+  import_reader *reader;
+  import_heads heads;
+  import_entry entry;  /* where an earlier run ended; from the first checkpoint on, where this one is */
+  import_counts before; /* this run: what the entry had counted when it began */
+  bool continued;      /* an earlier run had begun it */
+  bool was_complete;   /* and had ended it */
+  bool used_directory; /* some row took its symbol from the directory */
+} job;
+
+static void clear_progress(const import_run *run) {
+  if (run->progress.on) fputs("\r\033[K", stderr);
+}
+
+/* The file fails; the import goes on. */
+static import_outcome problem(job *j, const char *text) {
+  clear_progress(j->run);
+  import_report_problem(j->path, text);
+  j->run->report.failed++;
+  return j->run->options.strict ? IMPORT_STOPPED : IMPORT_DONE;
+}
+
+static import_outcome fatal(job *j, const char *text) {
+  snprintf(j->run->error, sizeof j->run->error, "%s", text);
+  return IMPORT_FATAL;
+}
+
+/* ------------------------------------------------------------ what it means */
+
+/* The day that a name starts with: YYYYMMDD and no further digit. */
+static bool day_of_name(const char *name, int32_t *day) {
+  int number = 0;
+  for (int i = 0; i < 8; i++) {
+    if (name[i] < '0' || name[i] > '9') return false;
+    number = number * 10 + (name[i] - '0');
+  }
+  if (name[8] >= '0' && name[8] <= '9') return false;
+  return tks__utc_day_from_date(number / 10000, number / 100 % 100, number % 100, day);
+}
+
+static const char *lean_day(const job *j, int32_t *day) {
+  int32_t inner = 0;
+  bool outer_has = day_of_name(import_base_name(j->path), day);
+  bool inner_has = j->stream.inner[0] != '\0' && day_of_name(import_base_name(j->stream.inner), &inner);
+  if (!outer_has && !inner_has) return "no day: the file's name must begin with YYYYMMDD";
+  if (outer_has && inner_has && inner != *day) return "the day in the zip's name is not that of the file in it";
+  if (!outer_has) *day = inner;
+  return NULL;
+}
+
+static void directory_symbol(job *j) {
+  const import_options *options = &j->run->options;
+  bool json = options->format == IMPORT_LEGACY_JSON || options->format == IMPORT_JSONL;
+  if (!json || options->symbol[0] != '\0' || !j->stream.regular) return;
+  import_directory_name(j->path, j->directory, sizeof j->directory);
+  size_t length = strlen(j->directory);
+  char name[TKS_NAME_MAX];
+  if (options->format == IMPORT_JSONL && tks__name_from_file(j->directory, name, &length)) {
+    memcpy(j->directory, name, length);
+    j->directory[length] = '\0';
+  }
+  j->meaning.directory = j->directory;
+  j->meaning.directory_length = length;
+}
+
+/* NULL, or why the file cannot be understood. */
+static const char *understand(job *j) {
+  const import_options *options = &j->run->options;
+  j->meaning = (import_meaning){.format = options->format,
+                                .symbol = options->symbol,
+                                .symbol_length = strlen(options->symbol),
+                                .source = options->source,
+                                .source_length = strlen(options->source),
+                                .directory = "",
+                                .broker_id = options->broker_id};
+  directory_symbol(j);
+  size_t used = (size_t)snprintf(j->interpretation, sizeof j->interpretation, "format=%s\nsymbol=%s\nsource=%s\n",
+                                 options->format_name, options->symbol, options->source);
+  if (options->format != IMPORT_LEAN) return NULL;
+  int32_t day = 0;
+  const char *wrong = lean_day(j, &day);
+  if (wrong != NULL) return wrong;
+  j->meaning.midnight_ns = tks__utc_day_start_ns(day) - options->utc_offset_s * TKS__NS_PER_S;
+  char text[TKS__UTC_TEXT_MAX];
+  tks__utc_format_day(day, text);
+  snprintf(j->interpretation + used, sizeof j->interpretation - used, "day=%s\nutc_offset_s=%" PRId64 "\n", text,
+           options->utc_offset_s);
+  return NULL;
+}
+
+/* ------------------------------------------------------- open and recognise */
+
+static bool make_reader(job *j, import_reason *reason) {
+  static import_reader *(*const makers[])(import_stream *, const import_meaning *, import_reason *) = {
+      [IMPORT_LEAN] = import_lean_reader,
+      [IMPORT_LEGACY_JSON] = import_legacy_json_reader,
+      [IMPORT_CSV] = import_csv_reader,
+      [IMPORT_JSONL] = import_jsonl_reader};
+  j->reader = makers[j->meaning.format](&j->stream, &j->meaning, reason);
+  if (j->stream.failed) import_refuse(reason, "%s", j->stream.error);
+  return j->reader != NULL && !j->stream.failed;
+}
+
+static bool open_stream(job *j) {
+  return import_stream_open(&j->stream, j->path, j->run->options.format == IMPORT_LEAN, &import_signal);
+}
+
+static void close_all(job *j) {
+  if (j->reader != NULL) j->reader->free(j->reader);
+  j->reader = NULL;
+  import_stream_close(&j->stream);
+}
+
+/* Walks the stream over the entries' positions; the index of the last one that is in it, or -1. */
+static int match(job *j, const import_entry *entries, size_t count) {
+  int best = -1;
+  for (size_t i = 0; i < count; i++) {
+    import_digest digest;
+    if (entries[i].position < j->stream.position) continue;
+    if (!import_stream_skip_to(&j->stream, entries[i].position)) break;
+    import_stream_digest(&j->stream, &digest);
+    if (memcmp(digest.bytes, entries[i].digest.bytes, sizeof digest.bytes) == 0) best = (int)i;
+  }
+  return best;
+}
+
+/* Stands behind what was imported before: nearly always the walk ends there, else the input is opened anew. */
+static bool stand_at(job *j, uint64_t position, import_reason *reason) {
+  if (j->stream.position != position || j->stream.failed) {
+    close_all(j);
+    if (!open_stream(j)) return import_refuse(reason, "%s", j->stream.error);
+    if (!make_reader(j, reason)) return false;
+  }
+  if (position == 0 || import_stream_skip_to(&j->stream, position)) return true;
+  return import_refuse(reason, "%s", j->stream.failed ? j->stream.error : "changed while it was read");
+}
+
+static void go_on_from(job *j, const import_entry *entry) {
+  j->entry = *entry;
+  j->continued = true;
+  j->was_complete = entry->complete;
+  j->before = (import_counts){entry->read, entry->stored, entry->throttled, entry->refused};
+  j->reader->resume(j->reader, entry->number);
+  /* What was complete stays in the ledger as it is: the shorter file may come again. */
+  if (entry->complete) j->entry.id = 0;
+}
+
+static import_outcome recognise(job *j) {
+  import_entry *entries = NULL;
+  size_t count = 0;
+  import_reason reason;
+  if (!make_reader(j, &reason)) return problem(j, reason.text);
+  if (!import_ledger_find(&j->run->ledger, j->interpretation, j->meaning.directory, &j->heads, &entries, &count))
+    return fatal(j, j->run->ledger.error);
+  if (count == 0) return IMPORT_DONE;
+  uint64_t start = j->stream.position;
+  int best = match(j, entries, count);
+  bool ok = best >= 0 ? stand_at(j, entries[best].position, &reason)
+                      : stand_at(j, j->stream.position == start ? start : 0, &reason);
+  if (ok && best >= 0) go_on_from(j, &entries[best]);
+  free(entries);
+  return ok ? IMPORT_DONE : problem(j, reason.text);
+}
+
+/* ------------------------------------------------------------- checkpoints */
+
+bool import_run_checkpoint(import_run *run) {
+  if (!import_feed_flush(run->feed)) {
+    snprintf(run->error, sizeof run->error, "%s", run->feed->error);
+    return false;
+  }
+  if (!import_ledger_commit(&run->ledger)) {
+    snprintf(run->error, sizeof run->error, "%s", run->ledger.error);
+    return false;
+  }
+  run->rows_flushed = run->report.rows.read;
+  run->flushed_ns = cli_monotonic_ns();
+  return true;
+}
+
+static bool checkpoint_due(const import_run *run) {
+  return run->report.rows.read - run->rows_flushed >= CHECKPOINT_ROWS ||
+         cli_monotonic_ns() - run->flushed_ns >= CHECKPOINT_NS;
+}
+
+/* Enters where the stream stands. All rows before that must have been put. */
+static bool enter(job *j, bool complete) {
+  const import_counts *now = &j->run->feed->counts;
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  tks_stats(j->run->feed->store, &stats, NULL);
+  import_entry *entry = &j->entry;
+  entry->position = j->stream.position;
+  import_stream_digest(&j->stream, &entry->digest);
+  entry->complete = complete;
+  entry->number = j->reader->done;
+  entry->read = j->before.read + now->read;
+  entry->stored = j->before.stored + now->stored;
+  entry->throttled = j->before.throttled + now->throttled;
+  entry->refused = j->before.refused + now->refused;
+  entry->last_seq = stats.last_seq;
+  if (import_ledger_put(&j->run->ledger, entry, j->interpretation, j->used_directory ? j->directory : "", &j->heads,
+                        j->path))
+    return true;
+  fatal(j, j->run->ledger.error);
+  return false;
+}
+
+/* Within a large file. */
+static bool checkpoint(job *j) {
+  if (j->run->report.rows.read - j->run->rows_flushed < CHECKPOINT_ROWS) return true;
+  if (!import_feed_put(j->run->feed)) {
+    fatal(j, j->run->feed->error);
+    return false;
+  }
+  j->reader->commit(j->reader);
+  return (!j->stream.regular || enter(j, false)) && import_run_checkpoint(j->run);
+}
+
+/* -------------------------------------------------------------------- rows */
+
+static bool name_row(job *j, import_row *row, import_reason *reason) {
+  const import_meaning *meaning = &j->meaning;
+  if (row->source_length == 0) {
+    row->source = meaning->source;
+    row->source_length = meaning->source_length;
+  }
+  if (row->symbol_length > 0) return true;
+  if (meaning->symbol_length > 0) {
+    row->symbol = meaning->symbol;
+    row->symbol_length = meaning->symbol_length;
+    return true;
+  }
+  row->symbol = meaning->directory;
+  row->symbol_length = meaning->directory_length;
+  if (row->symbol_length == 0) return import_refuse(reason, "no symbol");
+  j->used_directory = true;
+  return true;
+}
+
+static void show_progress(job *j) {
+  cli_progress_update(&j->run->progress, j->run->bytes_done + import_stream_progress(&j->stream),
+                      j->run->report.rows.read);
+}
+
+/* One record; IMPORT_DONE: go on. *end: there is none. */
+static import_outcome take(job *j, bool *end) {
+  import_row row;
+  import_reason reason;
+  import_feed *feed = j->run->feed;
+  import_step step = j->reader->next(j->reader, &row, &reason);
+  /* A record that a failing or interrupted input ends with may be half of one. */
+  *end = step == IMPORT_END || j->stream.failed || j->stream.interrupted;
+  if (*end) return IMPORT_DONE;
+  if (step == IMPORT_ROW && !name_row(j, &row, &reason)) step = IMPORT_BAD;
+  if (step == IMPORT_BAD) import_feed_refuse(feed, j->reader->number, &reason);
+  else if (!import_feed_add(feed, &row, j->reader->number)) return fatal(j, feed->error);
+  return j->run->options.strict && feed->counts.refused > 0 ? IMPORT_STOPPED : IMPORT_DONE;
+}
+
+static import_outcome read_rows(job *j) {
+  bool end = false;
+  for (uint64_t i = 1; !end; i++) {
+    if (import_signal != 0) return IMPORT_SIGNAL;
+    import_outcome outcome = take(j, &end);
+    if (outcome != IMPORT_DONE) return outcome;
+    if (i % PROGRESS_ROWS != 0) continue;
+    show_progress(j);
+    if (!checkpoint(j)) return IMPORT_FATAL;
+  }
+  return j->stream.interrupted ? IMPORT_SIGNAL : IMPORT_DONE;
+}
+
+/* --------------------------------------------------------------------- end */
+
+static void report_truncated(job *j) {
+  char text[96];
+  snprintf(text, sizeof text, "cut off: ends in the middle, after record %" PRIu64, j->reader->done);
+  clear_progress(j->run);
+  import_report_problem(j->path, text);
+  j->run->report.truncated++;
+}
+
+static void count_file(job *j) {
+  import_report *report = &j->run->report;
+  bool nothing_new = j->continued && j->was_complete && j->run->feed->counts.read == 0;
+  report->known_rows += j->before.stored;
+  if (nothing_new) {
+    report->known++;
+  } else {
+    report->imported++;
+    if (j->continued) report->continued++;
+  }
+  if (j->reader->truncated) report_truncated(j);
+  if (j->reader->note[0] == '\0') return;
+  clear_progress(j->run);
+  import_report_note(report, j->path, j->reader->note);
+}
+
+/* After the last row, whatever ended the rows: puts the rest of the array and enters the file. */
+static import_outcome finish(job *j, import_outcome outcome) {
+  import_feed *feed = j->run->feed;
+  if (outcome == IMPORT_FATAL) return outcome;
+  if (!import_feed_put(feed)) return fatal(j, feed->error);
+  if (outcome != IMPORT_STOPPED && !j->stream.failed && !j->stream.interrupted) j->reader->commit(j->reader);
+  bool ended = outcome == IMPORT_DONE && !j->stream.failed;
+  bool news = feed->counts.read > 0 || (ended && j->continued && !j->was_complete);
+  if (j->stream.regular && news && !enter(j, ended)) return IMPORT_FATAL;
+  if (j->stream.failed) outcome = problem(j, j->stream.error);
+  else if (outcome == IMPORT_DONE) count_file(j);
+  if (outcome == IMPORT_DONE && j->reader->truncated && j->run->options.strict) outcome = IMPORT_STOPPED;
+  if (checkpoint_due(j->run) && !import_run_checkpoint(j->run)) return IMPORT_FATAL;
+  return outcome;
+}
+
+static import_outcome run_open(job *j) {
+  const char *wrong = understand(j);
+  import_reason reason;
+  if (wrong != NULL) return problem(j, wrong);
+  if (j->stream.regular) {
+    import_heads_take(&j->heads, &j->stream);
+    import_outcome outcome = recognise(j);
+    if (outcome != IMPORT_DONE || j->reader == NULL) return outcome;
+  } else if (!make_reader(j, &reason)) {
+    return problem(j, reason.text);
+  }
+  import_feed_begin_file(j->run->feed, j->path, j->reader->unit);
+  return finish(j, read_rows(j));
+}
+
+import_outcome import_file_run(import_run *run, const import_file *file) {
+  job *j = calloc(1, sizeof *j);
+  if (j == NULL) {
+    snprintf(run->error, sizeof run->error, "out of memory");
+    return IMPORT_FATAL;
+  }
+  j->run = run;
+  j->path = file->path;
+  run->report.files++;
+  import_outcome outcome = open_stream(j) ? run_open(j) : problem(j, j->stream.error);
+  close_all(j);
+  free(j);
+  run->bytes_done += file->bytes;
+  return outcome;
+}

@@ -1,0 +1,114 @@
+/* import_lines.c - splits a stream into lines with memchr over the window. */
+#include "import_lines.h"
+
+#include <string.h>
+
+void import_lines_init(import_lines *lines, import_stream *stream) {
+  memset(lines, 0, sizeof *lines);
+  lines->stream = stream;
+}
+
+/* Bytes of the line that starts `offset` bytes into the window, its LF included; 0 if it is longer than `limit`. Without LF
+ * before the end of input: what there is, and *cut. */
+static size_t measure(import_stream *stream, size_t offset, size_t limit, bool *cut) {
+  size_t scanned = offset;
+  *cut = false;
+  for (;;) {
+    const char *start = stream->data + stream->begin;
+    size_t have = stream->end - stream->begin;
+    const char *end = have > scanned ? memchr(start + scanned, '\n', have - scanned) : NULL;
+    size_t length = end != NULL ? (size_t)(end - start) + 1 - offset : have - offset;
+    if (length > limit) return 0;
+    if (end != NULL) return length;
+    scanned = have;
+    if (import_stream_fill(stream) > 0) continue;
+    *cut = true;
+    return length;
+  }
+}
+
+static void present(const import_lines *lines, const char **text, size_t *length) {
+  const char *start = lines->stream->data + lines->stream->begin;
+  size_t bytes = lines->length;
+  if (!lines->unterminated) {
+    bytes--;
+    if (bytes > 0 && start[bytes - 1] == '\r') bytes--;
+  }
+  *text = start;
+  *length = bytes;
+}
+
+/* Throws away up to and including the next LF. */
+static void discard_line(import_stream *stream) {
+  for (;;) {
+    const char *start = stream->data + stream->begin;
+    size_t have = stream->end - stream->begin;
+    const char *end = have > 0 ? memchr(start, '\n', have) : NULL;
+    import_stream_consume(stream, end != NULL ? (size_t)(end - start) + 1 : have);
+    if (end != NULL || import_stream_fill(stream) == 0) return;
+  }
+}
+
+void import_lines_commit(import_lines *lines) {
+  if (lines->held) return;
+  if (lines->too_long) discard_line(lines->stream);
+  else import_stream_consume(lines->stream, lines->length);
+  lines->too_long = false;
+  lines->length = 0;
+}
+
+import_line import_lines_next(import_lines *lines, const char **text, size_t *length) {
+  if (lines->held) return IMPORT_LINE_END;
+  import_lines_commit(lines);
+  lines->number += lines->count;
+  lines->count = 0;
+  if (lines->number == 0) lines->number = 1;
+  size_t bytes = measure(lines->stream, 0, IMPORT_LINE_MAX, &lines->unterminated);
+  if (bytes == 0 && lines->unterminated) return IMPORT_LINE_END;
+  lines->count = 1;
+  if (bytes == 0) {
+    lines->too_long = true;
+    return IMPORT_LINE_TOO_LONG;
+  }
+  lines->length = lines->first = bytes;
+  present(lines, text, length);
+  return IMPORT_LINE;
+}
+
+bool import_lines_extend(import_lines *lines, const char **text, size_t *length) {
+  if (lines->unterminated) return false;
+  bool cut = false;
+  size_t bytes = measure(lines->stream, lines->length, IMPORT_LINE_MAX - lines->length, &cut);
+  if (bytes == 0) return false;
+  lines->length += bytes;
+  lines->unterminated = cut;
+  lines->count++;
+  present(lines, text, length);
+  return true;
+}
+
+void import_lines_shrink(import_lines *lines) {
+  if (lines->count > 1) lines->unterminated = false;
+  lines->length = lines->first;
+  lines->count = 1;
+}
+
+void import_lines_hold_if_cut(import_lines *lines) {
+  if (lines->unterminated) lines->held = true;
+}
+
+uint64_t import_lines_done(const import_lines *lines) {
+  bool consumed = lines->length == 0 && !lines->too_long;
+  return consumed ? lines->number + lines->count - 1 : lines->number - 1;
+}
+
+bool import_lines_resume(import_lines *lines, uint64_t number, char last) {
+  lines->number = number + 1;
+  lines->count = 0;
+  lines->length = 0;
+  if (last == '\n' || import_stream_peek(lines->stream, 1) == 0) return false;
+  const char *next = lines->stream->data + lines->stream->begin;
+  bool grown = *next != '\n' && *next != '\r';
+  discard_line(lines->stream);
+  return grown;
+}

@@ -1,0 +1,86 @@
+/* recent.c - tickstore recent: the last quotes of a symbol, oldest first. */
+#include <stdlib.h>
+
+#include "listing.h"
+#include "quotes.h"
+
+static const char help[] =
+    "usage: tickstore recent [--store DIR] SYMBOL [-n COUNT] [--format table|csv|json]\n\n"
+    "The last COUNT quotes of a symbol, over as many days as needed: oldest first, newest last.\n\n"
+    "  -n, --count COUNT  how many, 10 without it\n"
+    "  --format FORMAT    table (on a terminal), csv (in a pipe; import reads it back) or json (an object per line)\n"
+    "  --store DIR        the store; without it TICKSTORE_PATH\n"
+    "  -h, --help         this text\n";
+
+typedef struct recent_options {
+  const char *store, *symbol;
+  int64_t count;
+  cli_format format;
+} recent_options;
+
+/* False: done, *exit_code says how. */
+static bool parse_options(int argc, char **argv, recent_options *options, int *exit_code) {
+  enum { STORE = 256, FORMAT };
+  static const struct option known[] = {{"store", required_argument, NULL, STORE},
+                                        {"format", required_argument, NULL, FORMAT},
+                                        {"count", required_argument, NULL, 'n'},
+                                        CLI_OPTION_HELP,
+                                        {0}};
+  *options = (recent_options){.count = 10, .format = cli_default_format()};
+  *exit_code = CLI_USAGE;
+  for (int option; (option = cli_option(argc, argv, ":hn:", known, help, exit_code)) != -1;) {
+    if (option == CLI_STOP) return false;
+    if (option == STORE) {
+      options->store = optarg;
+    } else if (option == 'n' && !cli_parse_count(optarg, TKS_MAX_RECORDS, &options->count)) {
+      cli_usage_error(argv[0], "-n %s: not a count from 1 to %u", optarg, TKS_MAX_RECORDS);
+      return false;
+    } else if (option == FORMAT && !cli_parse_format(optarg, false, &options->format)) {
+      cli_usage_error(argv[0], "--format %s: not table, csv or json", optarg);
+      return false;
+    }
+  }
+  if (argc - optind != 1) {
+    cli_usage_error(argv[0], optind >= argc ? "which SYMBOL?" : "one SYMBOL at a time; %s is one too many",
+                    argv[argc - 1]);
+    return false;
+  }
+  options->symbol = argv[optind];
+  options->store = cli_store_path(argv[0], options->store);
+  return options->store != NULL;
+}
+
+static int print_recent(const char *subcommand, tks_store *store, const recent_options *options) {
+  tks_symbol_info symbol;
+  tks_error error = {0};
+  cli_quotes quotes;
+  if (!find_symbol(subcommand, store, options->symbol, &symbol)) return CLI_DATA;
+
+  /* No more can come than there are: a huge -n must not ask for memory that nothing will fill. */
+  size_t wanted = (uint64_t)options->count < symbol.count ? (size_t)options->count : (size_t)symbol.count;
+  size_t count = 0;
+  if (wanted == 0) wanted = 1;
+  tks_quote *rows = malloc(wanted * sizeof *rows);
+  if (rows == NULL) return cli_data_error(subcommand, "out of memory for %zu quotes", wanted);
+
+  int code = tks_recent(store, symbol.id, wanted, rows, &count, &error);
+  int exit_code = CLI_OK;
+  if ((code >= 0 || code == TKS_EDAYFILE) && quotes_begin(&quotes, store, options->format, &symbol)) {
+    quotes_write(&quotes, rows, count);
+    quotes_end(&quotes);
+  }
+  if (code < 0) exit_code = cli_data_error(subcommand, "%s", error.message);
+  free(rows);
+  return exit_code;
+}
+
+int cmd_recent(int argc, char **argv) {
+  recent_options options;
+  int exit_code = CLI_USAGE;
+  if (!parse_options(argc, argv, &options, &exit_code)) return exit_code;
+  tks_store *store = cli_open_for_reading(argv[0], options.store);
+  if (store == NULL) return CLI_DATA;
+  exit_code = print_recent(argv[0], store, &options);
+  tks_close(store, NULL);
+  return exit_code;
+}

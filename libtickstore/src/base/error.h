@@ -1,0 +1,15 @@
+/* error.h - filling the caller's tks_error. */
+#ifndef TKS_BASE_ERROR_H
+#define TKS_BASE_ERROR_H
+
+#include "tickstore/tickstore.h"
+
+/* Fills `error` (may be NULL) and returns `code`, so that a refusal is one statement. The message is cut to fit. */
+int tks__fail(tks_error *error, int code, int detail, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The same for a failed system call: maps errno to TKS_EDISKFULL, TKS_ENOMEM or TKS_EIO; the message becomes
+ * "<format>: <strerror>". */
+int tks__fail_errno(tks_error *error, int errnum, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

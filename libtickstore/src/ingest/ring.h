@@ -1,0 +1,54 @@
+/* ring.h - the last records of one symbol, in memory.
+ *
+ * One writer at a time (under the symbol's lock), any number of readers at any time. Readers never block the writer and
+ * the writer never waits for readers: a reader copies, then checks what may have been overwritten meanwhile.
+ *
+ *   1. Entry number i lies in slot i % slots. `head` is the number of entries ever published.
+ *   2. Entry `head` may be half written at any moment; it overwrites entry head - slots. So after a copy that began at
+ *      entry i, the copy is whole if, read after it, i > head - slots.
+ *   3. Slots are atomic words with relaxed order: a torn record is possible, is detected by 2, and is no data race.
+ *   4. There is one slot more than the ring's size, so that with no writer at work the full size is readable.
+ *
+ * Memory follows use: chunks of 16, 16, 32, 64, ... slots are allocated as the ring first fills and never move. */
+#ifndef TKS_INGEST_RING_H
+#define TKS_INGEST_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/record.h"
+
+#define TKS__RING_FIRST_CHUNK 16
+#define TKS__RING_CHUNKS 22 /* 16 << 21 slots suffice for rings of 16,777,216 */
+
+/* One record without its symbol: one cache line. */
+typedef struct tks__ring_slot {
+  _Atomic uint64_t words[8];
+} tks__ring_slot;
+
+/* Zero-initialised. */
+typedef struct tks__ring {
+  _Atomic uint64_t head;
+  tks__ring_slot *next;      /* writer: where the next entry goes; NULL when its chunk must be found first */
+  tks__ring_slot *chunk_end; /* writer: where the chunk of `next` ends */
+  _Atomic uint64_t bytes;    /* allocated */
+  _Atomic(tks__ring_slot *) chunks[TKS__RING_CHUNKS];
+} tks__ring;
+
+void tks__ring_deinit(tks__ring *ring);
+
+/* Writer: makes sure that the next push has a slot. False: no memory. `size` is the same at every call on a ring. */
+bool tks__ring_reserve(tks__ring *ring, uint32_t size);
+
+/* Writer: publishes a record. After a successful reserve. */
+void tks__ring_push(tks__ring *ring, const tks__record *record);
+
+/* Reader: the last n entries at most, oldest first, with `symbol` filled in. Returns how many. */
+size_t tks__ring_last(const tks__ring *ring, uint32_t size, uint32_t symbol, size_t n, tks__record *records);
+
+/* How many entries a reader can have at most, now. */
+size_t tks__ring_count(const tks__ring *ring, uint32_t size);
+
+#endif

@@ -1,0 +1,397 @@
+#include "persist/dayfile.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/memory.h"
+#include "base/utc.h"
+
+/* The key carries milliseconds as a column of its own, so that "timestamp BETWEEN ..." on the view is an index search. */
+static const char *const SCHEMA =
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE symbol(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, quotes INTEGER NOT NULL DEFAULT 0,"
+    " first_ns INTEGER, last_ns INTEGER);"
+    "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE quote(symbol_id INTEGER NOT NULL, ts_ms INTEGER NOT NULL, ts_sub_ns INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, bid REAL, ask REAL, source_id INTEGER, flags INTEGER NOT NULL,"
+    " bid_size REAL NOT NULL, ask_size REAL NOT NULL, recv_ns INTEGER,"
+    " PRIMARY KEY(symbol_id, ts_ms, ts_sub_ns, seq)) WITHOUT ROWID;"
+    "CREATE VIEW ticks AS SELECT quote.seq AS id, symbol.name AS symbol, quote.ts_ms AS timestamp,"
+    " quote.bid AS bid, quote.ask AS ask, quote.ask - quote.bid AS spread, source.name AS lp_source,"
+    " quote.recv_ns / 1000000 AS created_at, quote.ts_ms * 1000000 + quote.ts_sub_ns AS timestamp_ns,"
+    " quote.bid_size AS bid_size, quote.ask_size AS ask_size, quote.flags AS flags"
+    " FROM symbol JOIN quote ON quote.symbol_id = symbol.id LEFT JOIN source ON source.id = quote.source_id;";
+
+enum {
+  FIND_SYMBOL,
+  ADD_SYMBOL,
+  COUNT_SYMBOL,
+  FIND_SOURCE,
+  ADD_SOURCE,
+  ADD_QUOTE,
+  SET_LAST_SEQ,
+  BEGIN,
+  COMMIT,
+  STATEMENTS,
+};
+
+static const char *const SQL[STATEMENTS] = {
+    [FIND_SYMBOL] = "SELECT id FROM symbol WHERE name = ?1",
+    [ADD_SYMBOL] = "INSERT INTO symbol(name) VALUES(?1)",
+    [COUNT_SYMBOL] = "UPDATE symbol SET quotes = quotes + ?2, first_ns = min(ifnull(first_ns, ?3), ?3),"
+                     " last_ns = max(ifnull(last_ns, ?4), ?4) WHERE id = ?1",
+    [FIND_SOURCE] = "SELECT id FROM source WHERE name = ?1",
+    [ADD_SOURCE] = "INSERT INTO source(name) VALUES(?1)",
+    [ADD_QUOTE] = "INSERT INTO quote(symbol_id, ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size,"
+                  " recv_ns) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [SET_LAST_SEQ] = "UPDATE meta SET value = ?1 WHERE key = 'last_seq'",
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+};
+
+/* Ids of this process to ids of the file; 0 = not looked up yet. */
+typedef struct id_map {
+  uint32_t *ids;
+  size_t capacity;
+} id_map;
+
+struct tks__dayfile {
+  const tks__dayfile_options *options;
+  sqlite3 *db;
+  sqlite3_stmt *statements[STATEMENTS];
+  id_map symbols;
+  id_map sources;
+  uint64_t last_seq;
+  int32_t day;
+  char path[TKS__PATH_MAX];
+};
+
+static int code_of_sqlite(int rc) {
+  switch (rc & 0xff) {
+    case SQLITE_FULL:
+      return TKS_EDISKFULL;
+    case SQLITE_NOMEM:
+      return TKS_ENOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return TKS_EDAYFILE;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return TKS_ETIMEOUT;
+    case SQLITE_INTERRUPT:
+      return TKS_EDEADLINE;
+    default:
+      return TKS_EIO;
+  }
+}
+
+int tks__sqlite_fail(sqlite3 *db, int rc, const char *what, const char *path, tks_error *error) {
+  int extended = db != NULL ? sqlite3_extended_errcode(db) : rc;
+  if ((extended & 0xff) != (rc & 0xff)) extended = rc;
+  int code = code_of_sqlite(rc);
+  const char *text = db != NULL && sqlite3_errcode(db) == rc ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+  return tks__fail(error, code, extended, "%s %s: %s (%d)", what, path, text, extended);
+}
+
+static int fail(tks__dayfile *file, int rc, const char *what, tks_error *error) {
+  return tks__sqlite_fail(file->db, rc, what, file->path, error);
+}
+
+/* ------------------------------------------------------------------ open */
+
+static int read_integer(sqlite3 *db, const char *sql, int64_t *value) {
+  sqlite3_stmt *statement = NULL;
+  int rc = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+  if (rc != SQLITE_OK) return rc;
+  rc = sqlite3_step(statement);
+  if (rc == SQLITE_ROW) *value = sqlite3_column_int64(statement, 0);
+  int finalized = sqlite3_finalize(statement);
+  if (rc == SQLITE_ROW || rc == SQLITE_DONE) return finalized;
+  return rc;
+}
+
+int tks__dayfile_check(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
+  int64_t objects = 0, application = 0, format = 0;
+  *empty = false;
+  int rc = read_integer(db, "SELECT COUNT(*) FROM sqlite_master", &objects);
+  if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA application_id", &application);
+  if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA user_version", &format);
+  if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
+  if (objects == 0 && application == 0 && format == 0) {
+    *empty = true;
+    return TKS_OK;
+  }
+  if (application != TKS__DAYFILE_APPLICATION_ID)
+    return tks__fail(error, TKS_EDAYFILE, 0, "%s is a SQLite database but not a day file (application_id %lld)", path,
+                     (long long)application);
+  if (format > TKS__DAYFILE_FORMAT)
+    return tks__fail(error, TKS_EFORMAT, 0, "%s has day file format %lld, this library reads up to %d", path,
+                     (long long)format, TKS__DAYFILE_FORMAT);
+  int64_t tables = 0;
+  rc = read_integer(db,
+                    "SELECT COUNT(*) FROM sqlite_master WHERE (type, name) IN (VALUES('table', 'meta'),"
+                    " ('table', 'symbol'), ('table', 'source'), ('table', 'quote'))",
+                    &tables);
+  if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
+  if (tables != 4) return tks__fail(error, TKS_EDAYFILE, 0, "%s lacks tables of a day file", path);
+  return TKS_OK;
+}
+
+static int configure(tks__dayfile *file, tks_error *error) {
+  const tks__dayfile_options *o = file->options;
+  char sql[512];
+  (void)snprintf(sql, sizeof sql,
+                 "PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=%u; PRAGMA cache_size=-%llu; PRAGMA temp_store=%s;"
+                 "PRAGMA mmap_size=0; PRAGMA journal_size_limit=%llu;",
+                 o->synchronous == TKS_SYNC_NORMAL ? "NORMAL" : "FULL", o->checkpoint_pages,
+                 (unsigned long long)(o->page_cache_bytes / 1024), o->temp_store_memory ? "MEMORY" : "FILE",
+                 /* The log shrinks back to this after a reader made it grow. */
+                 (unsigned long long)o->checkpoint_pages * 4096 * 4);
+  int rc = sqlite3_exec(file->db, sql, NULL, NULL, NULL);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot configure", error);
+  return TKS_OK;
+}
+
+/* WAL mode is asked for and checked: on a file system without shared memory SQLite stays where it was. */
+static int enter_wal_mode(tks__dayfile *file, tks_error *error) {
+  sqlite3_stmt *statement = NULL;
+  int rc = sqlite3_prepare_v2(file->db, "PRAGMA journal_mode=WAL", -1, &statement, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(statement);
+  bool wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
+  int finalized = sqlite3_finalize(statement);
+  if (wal) return TKS_OK;
+  if (rc == SQLITE_ROW)
+    return tks__fail(error, TKS_EIO, finalized, "cannot use write-ahead logging on %s", file->path);
+  return fail(file, rc, "cannot use write-ahead logging on", error);
+}
+
+static int create_schema(tks__dayfile *file, tks_error *error) {
+  char day[TKS__UTC_TEXT_MAX];
+  (void)tks__utc_format_day(file->day, day);
+  char sql[2048];
+  (void)snprintf(sql, sizeof sql,
+                 "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d; %s"
+                 "INSERT INTO meta VALUES('day', '%s'), ('last_seq', 0); COMMIT;",
+                 TKS__DAYFILE_APPLICATION_ID, TKS__DAYFILE_FORMAT, SCHEMA, day);
+  int rc = sqlite3_exec(file->db, sql, NULL, NULL, NULL);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot create", error);
+  int errnum = tks__fs_sync_dir_of(file->path);
+  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot sync the directory of %s", file->path);
+  return TKS_OK;
+}
+
+static int prepare_all(tks__dayfile *file, tks_error *error) {
+  for (int i = 0; i < STATEMENTS; i++) {
+    int rc = sqlite3_prepare_v3(file->db, SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &file->statements[i], NULL);
+    /* The tables are there but their columns are not ours. */
+    if (rc == SQLITE_ERROR)
+      return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", file->path, sqlite3_errmsg(file->db));
+    if (rc != SQLITE_OK) return fail(file, rc, "cannot prepare statements for", error);
+  }
+  return TKS_OK;
+}
+
+static int open_impl(tks__dayfile *file, tks_error *error) {
+  tks__layout_day_file(file->options->layout, file->day, file->path);
+  char directory[TKS__PATH_MAX];
+  memcpy(directory, file->path, sizeof directory);
+  *strrchr(directory, '/') = '\0';
+  int errnum = tks__fs_mkdirs(directory, file->options->layout->root);
+  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot create the directory %s", directory);
+  int rc = sqlite3_open_v2(file->path, &file->db,
+                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot open", error);
+  (void)sqlite3_extended_result_codes(file->db, 1);
+  (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
+  bool empty;
+  int code = tks__dayfile_check(file->db, file->path, &empty, error);
+  if (code == TKS_OK) code = enter_wal_mode(file, error);
+  if (code == TKS_OK) code = configure(file, error);
+  if (code == TKS_OK && empty) code = create_schema(file, error);
+  if (code == TKS_OK) code = prepare_all(file, error);
+  if (code != TKS_OK) return code;
+  int64_t last_seq = -1;
+  rc = read_integer(file->db, "SELECT value FROM meta WHERE key = 'last_seq'", &last_seq);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot read", error);
+  if (last_seq < 0) return tks__fail(error, TKS_EDAYFILE, 0, "%s has no last_seq", file->path);
+  file->last_seq = (uint64_t)last_seq;
+  return TKS_OK;
+}
+
+int tks__dayfile_open(const tks__dayfile_options *options, int32_t day, tks__dayfile **out, tks_error *error) {
+  *out = NULL;
+  tks__dayfile *file = tks__calloc(1, sizeof *file);
+  if (file == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory opening a day file");
+  file->options = options;
+  file->day = day;
+  int code = open_impl(file, error);
+  if (code != TKS_OK) {
+    tks__dayfile_discard(file);
+    return code;
+  }
+  *out = file;
+  return TKS_OK;
+}
+
+int32_t tks__dayfile_day(const tks__dayfile *file) { return file->day; }
+uint64_t tks__dayfile_last_seq(const tks__dayfile *file) { return file->last_seq; }
+const char *tks__dayfile_path(const tks__dayfile *file) { return file->path; }
+
+/* ----------------------------------------------------------------- write */
+
+static int run(tks__dayfile *file, int which) {
+  int rc = sqlite3_step(file->statements[which]);
+  int reset = sqlite3_reset(file->statements[which]);
+  return rc == SQLITE_DONE || rc == SQLITE_ROW ? reset : rc;
+}
+
+/* The file's id of a name, added when it is new. Runs inside the transaction. */
+static int find_or_add(tks__dayfile *file, int find, int add, const tks__name *name, uint32_t *id) {
+  sqlite3_stmt *statement = file->statements[find];
+  int rc = sqlite3_bind_text(statement, 1, name->text, (int)name->length, SQLITE_STATIC);
+  if (rc != SQLITE_OK) return rc;
+  rc = sqlite3_step(statement);
+  if (rc == SQLITE_ROW) *id = (uint32_t)sqlite3_column_int64(statement, 0);
+  int reset = sqlite3_reset(statement);
+  if (rc == SQLITE_ROW) return reset;
+  if (rc != SQLITE_DONE) return rc;
+  rc = sqlite3_bind_text(file->statements[add], 1, name->text, (int)name->length, SQLITE_STATIC);
+  if (rc == SQLITE_OK) rc = run(file, add);
+  if (rc == SQLITE_OK) *id = (uint32_t)sqlite3_last_insert_rowid(file->db);
+  return rc;
+}
+
+static int map_id(tks__dayfile *file, id_map *map, const tks__names *names, int find, int add, uint32_t process_id,
+                  uint32_t *id) {
+  if (process_id < map->capacity && map->ids[process_id] != 0) {
+    *id = map->ids[process_id];
+    return SQLITE_OK;
+  }
+  const tks__name *name = tks__names_get(names, process_id);
+  if (name == NULL) return SQLITE_MISUSE;
+  size_t before = map->capacity;
+  if (!tks__grow((void **)&map->ids, &map->capacity, (size_t)process_id + 1, sizeof *map->ids)) return SQLITE_NOMEM;
+  memset(map->ids + before, 0, (map->capacity - before) * sizeof *map->ids);
+  int rc = find_or_add(file, find, add, name, id);
+  if (rc == SQLITE_OK) map->ids[process_id] = *id;
+  return rc;
+}
+
+static int bind_price(sqlite3_stmt *statement, int column, double price) {
+  return isnan(price) ? sqlite3_bind_null(statement, column) : sqlite3_bind_double(statement, column, price);
+}
+
+/* A whole number takes fewer bytes as an integer; the column's affinity gives it back as a double. */
+static int bind_size(sqlite3_stmt *statement, int column, double size) {
+  int64_t whole = size < 1e15 ? (int64_t)size : 0;
+  return (double)whole == size ? sqlite3_bind_int64(statement, column, whole)
+                               : sqlite3_bind_double(statement, column, size);
+}
+
+static int add_quote(tks__dayfile *file, uint32_t symbol_id, const tks__record *r) {
+  sqlite3_stmt *s = file->statements[ADD_QUOTE];
+  uint32_t source_id = 0;
+  int rc = SQLITE_OK;
+  if (r->source != 0)
+    rc = map_id(file, &file->sources, file->options->sources, FIND_SOURCE, ADD_SOURCE, r->source, &source_id);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 1, symbol_id);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(r->ts_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(r->ts_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, (int64_t)r->seq);
+  if (rc == SQLITE_OK) rc = bind_price(s, 5, r->bid);
+  if (rc == SQLITE_OK) rc = bind_price(s, 6, r->ask);
+  if (rc == SQLITE_OK) rc = r->source != 0 ? sqlite3_bind_int64(s, 7, source_id) : sqlite3_bind_null(s, 7);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, r->flags);
+  if (rc == SQLITE_OK) rc = bind_size(s, 9, r->bid_size);
+  if (rc == SQLITE_OK) rc = bind_size(s, 10, r->ask_size);
+  if (rc == SQLITE_OK) rc = r->recv_ns != 0 ? sqlite3_bind_int64(s, 11, r->recv_ns) : sqlite3_bind_null(s, 11);
+  return rc == SQLITE_OK ? run(file, ADD_QUOTE) : rc;
+}
+
+/* Writes one symbol's records and its counts. */
+static int write_symbol(tks__dayfile *file, const tks__record *const *records, size_t count) {
+  uint32_t id = 0;
+  int rc = map_id(file, &file->symbols, file->options->symbols, FIND_SYMBOL, ADD_SYMBOL, records[0]->symbol, &id);
+  int64_t first = INT64_MAX, last = INT64_MIN;
+  for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
+    rc = add_quote(file, id, records[i]);
+    if (records[i]->ts_ns < first) first = records[i]->ts_ns;
+    if (records[i]->ts_ns > last) last = records[i]->ts_ns;
+  }
+  sqlite3_stmt *s = file->statements[COUNT_SYMBOL];
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 1, id);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, (int64_t)count);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, first);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, last);
+  return rc == SQLITE_OK ? run(file, COUNT_SYMBOL) : rc;
+}
+
+int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, size_t count, uint64_t last_seq,
+                       tks_error *error) {
+  int rc = run(file, BEGIN);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot begin a transaction in", error);
+  for (size_t i = 0; i < count && rc == SQLITE_OK;) {
+    size_t end = i + 1;
+    while (end < count && records[end]->symbol == records[i]->symbol) end++;
+    rc = write_symbol(file, records + i, end - i);
+    i = end;
+  }
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(file->statements[SET_LAST_SEQ], 1, (int64_t)last_seq);
+  if (rc == SQLITE_OK) rc = run(file, SET_LAST_SEQ);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot insert into", error);
+  rc = run(file, COMMIT);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot commit to", error);
+  file->last_seq = last_seq;
+  return TKS_OK;
+}
+
+int tks__dayfile_sync(tks__dayfile *file, tks_error *error) {
+  sqlite3_file *wal = NULL;
+  int rc = sqlite3_file_control(file->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+  if (rc == SQLITE_OK && wal != NULL && wal->pMethods != NULL) rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+  return rc == SQLITE_OK ? TKS_OK : fail(file, rc, "cannot sync", error);
+}
+
+uint64_t tks__dayfile_wal_bytes(const tks__dayfile *file) {
+  char path[TKS__PATH_MAX + 8];
+  (void)snprintf(path, sizeof path, "%s-wal", file->path);
+  int64_t size = 0;
+  return tks__fs_size(path, &size) == 0 && size > 0 ? (uint64_t)size : 0;
+}
+
+/* ----------------------------------------------------------------- close */
+
+void tks__dayfile_discard(tks__dayfile *file) {
+  if (file == NULL) return;
+  for (int i = 0; i < STATEMENTS; i++) (void)sqlite3_finalize(file->statements[i]);
+  (void)sqlite3_close_v2(file->db);
+  tks__free(file->symbols.ids);
+  tks__free(file->sources.ids);
+  tks__free(file);
+}
+
+bool tks__dayfile_seal(tks__dayfile *file) {
+  /* Not worth waiting for: a reader in the way will be gone at the next try. */
+  (void)sqlite3_busy_timeout(file->db, 0);
+  int left = 0, moved = 0;
+  int rc = sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &left, &moved);
+  /* Leaving WAL mode needs the file alone; SQLite refuses while any other connection has it open. */
+  sqlite3_stmt *statement = NULL;
+  bool sealed = false;
+  if (rc == SQLITE_OK) rc = sqlite3_prepare_v2(file->db, "PRAGMA journal_mode=DELETE", -1, &statement, NULL);
+  if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
+    sealed = strcmp((const char *)sqlite3_column_text(statement, 0), "delete") == 0;
+  (void)sqlite3_finalize(statement);
+  if (!sealed) {
+    (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
+    return false;
+  }
+  tks__log_write(file->options->log, TKS_LOG_INFO, "sealed %s", file->path);
+  tks__dayfile_discard(file);
+  return true;
+}

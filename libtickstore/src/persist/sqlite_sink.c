@@ -1,0 +1,313 @@
+/* A write goes through four steps: find the days that occur, pick one day's records, group them by symbol (so that a
+ * transaction touches each symbol's pages once), hand them to the day file. A few day files stay open for late ticks. */
+#include "persist/sqlite_sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/memory.h"
+#include "base/utc.h"
+
+typedef struct open_day {
+  tks__dayfile *file;
+  int64_t used_ns; /* monotonic, of the last write */
+} open_day;
+
+typedef struct sqlite_sink {
+  tks__sink base;
+  tks__sqlite_sink_options options;
+  open_day *days; /* max_open_days of room */
+  size_t open_count;
+  bool swept; /* logs left behind by a crash were looked for */
+  /* scratch, grown to the largest write */
+  const tks__record **picked;
+  size_t picked_capacity;
+  const tks__record **grouped;
+  size_t grouped_capacity;
+  uint32_t *starts; /* by symbol id: count, then offset of its group; all zero between writes */
+  size_t starts_capacity;
+  uint32_t *touched;
+  size_t touched_capacity;
+} sqlite_sink;
+
+static const tks__sink_ops OPS;
+
+tks__sink *tks__sqlite_sink_new(const tks__sqlite_sink_options *options) {
+  sqlite_sink *sink = tks__calloc(1, sizeof *sink);
+  if (sink == NULL) return NULL;
+  sink->days = tks__calloc(options->max_open_days, sizeof *sink->days);
+  if (sink->days == NULL) {
+    tks__free(sink);
+    return NULL;
+  }
+  sink->base.ops = &OPS;
+  sink->base.durable_on_write = options->dayfile.synchronous == TKS_SYNC_FULL;
+  sink->options = *options;
+  return &sink->base;
+}
+
+/* ------------------------------------------------------------- open days */
+
+static void update_gauges(sqlite_sink *sink) {
+  uint64_t wal = 0;
+  for (size_t i = 0; i < sink->open_count; i++) wal += tks__dayfile_wal_bytes(sink->days[i].file);
+  atomic_store_explicit(&sink->base.gauges.wal_bytes, wal, memory_order_relaxed);
+  atomic_store_explicit(&sink->base.gauges.open_files, sink->open_count, memory_order_relaxed);
+}
+
+static void remove_day(sqlite_sink *sink, size_t index) { sink->days[index] = sink->days[--sink->open_count]; }
+
+static size_t index_of(const sqlite_sink *sink, int32_t day) {
+  size_t i = 0;
+  while (i < sink->open_count && tks__dayfile_day(sink->days[i].file) != day) i++;
+  return i;
+}
+
+static void discard_day(sqlite_sink *sink, int32_t day) {
+  size_t i = index_of(sink, day);
+  if (i == sink->open_count) return;
+  tks__dayfile_discard(sink->days[i].file);
+  remove_day(sink, i);
+}
+
+/* Seals a day, or closes it as it is where a reader is in the way and it must go. */
+static bool seal_day(sqlite_sink *sink, size_t index, bool must) {
+  open_day *day = &sink->days[index];
+  bool sealed = tks__dayfile_seal(day->file);
+  if (!sealed && !must) return false;
+  if (!sealed) {
+    tks__log_write(sink->options.dayfile.log, TKS_LOG_INFO, "closed %s unsealed: a reader has it open",
+                   tks__dayfile_path(day->file));
+    tks__dayfile_discard(day->file);
+  }
+  remove_day(sink, index);
+  return sealed;
+}
+
+static void make_room(sqlite_sink *sink) {
+  if (sink->open_count < sink->options.max_open_days) return;
+  size_t oldest = 0;
+  for (size_t i = 1; i < sink->open_count; i++)
+    if (sink->days[i].used_ns < sink->days[oldest].used_ns) oldest = i;
+  /* Not a rotation: the day may get more. */
+  (void)seal_day(sink, oldest, true);
+}
+
+static int open_file(sqlite_sink *sink, int32_t day, tks__dayfile **file, tks_error *error) {
+  size_t i = index_of(sink, day);
+  if (i == sink->open_count) {
+    make_room(sink);
+    tks__dayfile *opened;
+    int code = tks__dayfile_open(&sink->options.dayfile, day, &opened, error);
+    if (code != TKS_OK) return code;
+    sink->days[i = sink->open_count++].file = opened;
+  }
+  sink->days[i].used_ns = tks__clock_monotonic_ns();
+  *file = sink->days[i].file;
+  return TKS_OK;
+}
+
+/* A file that is not a sound day file would hold up every record of its day, and those behind them. It is kept, under
+ * another name, and the day goes on in a new file. */
+static int set_aside(sqlite_sink *sink, int32_t day, const tks_error *why, tks_error *error) {
+  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX];
+  tks__layout_day_file(sink->options.dayfile.layout, day, path);
+  discard_day(sink, day);
+  int errnum = tks__layout_set_aside(path, aside);
+  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot set aside the damaged %s", path);
+  tks__log_write(sink->options.dayfile.log, TKS_LOG_ERROR, "%s; set aside as %s", why->message, aside);
+  return TKS_OK;
+}
+
+/* ----------------------------------------------------------------- write */
+
+/* Collects the records of `day` that its file does not hold yet. */
+static size_t pick(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day, uint64_t stored) {
+  int64_t start = tks__utc_day_start_ns(day);
+  int64_t end = tks__utc_day_start_ns(day + 1);
+  size_t n = 0;
+  for (size_t b = 0; b < count; b++) {
+    for (size_t i = 0; i < batches[b]->count; i++) {
+      const tks__record *r = &batches[b]->records[i];
+      if (r->ts_ns >= start && r->ts_ns < end && r->seq > stored) sink->picked[n++] = r;
+    }
+  }
+  return n;
+}
+
+static int by_value(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Stable counting sort of picked[] by symbol into grouped[]. */
+static bool group_by_symbol(sqlite_sink *sink, size_t count) {
+  size_t touched = 0;
+  for (size_t i = 0; i < count; i++) {
+    uint32_t symbol = sink->picked[i]->symbol;
+    if (symbol >= sink->starts_capacity) {
+      size_t before = sink->starts_capacity;
+      if (!tks__grow((void **)&sink->starts, &sink->starts_capacity, (size_t)symbol + 1, sizeof *sink->starts))
+        goto no_memory;
+      memset(sink->starts + before, 0, (sink->starts_capacity - before) * sizeof *sink->starts);
+    }
+    if (sink->starts[symbol]++ > 0) continue;
+    if (!tks__grow((void **)&sink->touched, &sink->touched_capacity, touched + 1, sizeof *sink->touched)) {
+      sink->starts[symbol] = 0;
+      goto no_memory;
+    }
+    sink->touched[touched++] = symbol;
+  }
+  qsort(sink->touched, touched, sizeof *sink->touched, by_value);
+  uint32_t start = 0;
+  for (size_t i = 0; i < touched; i++) {
+    uint32_t n = sink->starts[sink->touched[i]];
+    sink->starts[sink->touched[i]] = start;
+    start += n;
+  }
+  for (size_t i = 0; i < count; i++) sink->grouped[sink->starts[sink->picked[i]->symbol]++] = sink->picked[i];
+  for (size_t i = 0; i < touched; i++) sink->starts[sink->touched[i]] = 0;
+  return true;
+
+no_memory:
+  for (size_t i = 0; i < touched; i++) sink->starts[sink->touched[i]] = 0;
+  return false;
+}
+
+static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day,
+                          tks_error *error) {
+  tks__dayfile *file;
+  int code = open_file(sink, day, &file, error);
+  if (code != TKS_OK) return code;
+  size_t n = pick(sink, batches, count, day, tks__dayfile_last_seq(file));
+  if (n == 0) return TKS_OK; /* an earlier try had stored them */
+  uint64_t last_seq = sink->picked[n - 1]->seq;
+  if (!group_by_symbol(sink, n)) return tks__fail(error, TKS_ENOMEM, 0, "out of memory grouping a batch");
+  code = tks__dayfile_write(file, sink->grouped, n, last_seq, error);
+  if (code != TKS_OK) discard_day(sink, day);
+  return code;
+}
+
+static int write_day(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day,
+                     tks_error *error) {
+  tks_error first;
+  int code = write_day_once(sink, batches, count, day, &first);
+  if (code == TKS_EDAYFILE || code == TKS_EFORMAT) {
+    code = set_aside(sink, day, &first, error);
+    return code == TKS_OK ? write_day_once(sink, batches, count, day, error) : code;
+  }
+  if (code != TKS_OK && error != NULL) *error = first;
+  return code;
+}
+
+/* The next day after `after` that occurs in the batches; false at the end. One pass a day: nearly always there is one. */
+static bool next_day(const tks__batch *const *batches, size_t count, int64_t after, int32_t *day) {
+  int32_t best = INT32_MAX;
+  int64_t start = 1, end = 0; /* of the day seen last */
+  for (size_t b = 0; b < count; b++) {
+    for (size_t i = 0; i < batches[b]->count; i++) {
+      int64_t ts = batches[b]->records[i].ts_ns;
+      if (ts >= start && ts < end) continue;
+      int32_t d = tks__utc_day(ts);
+      start = tks__utc_day_start_ns(d);
+      end = tks__utc_day_start_ns(d + 1);
+      if (d > after && d < best) best = d;
+    }
+  }
+  *day = best;
+  return best != INT32_MAX;
+}
+
+static int sink_write(tks__sink *base, const tks__batch *const *batches, size_t count, tks_error *error) {
+  sqlite_sink *sink = (sqlite_sink *)base;
+  size_t total = 0;
+  for (size_t b = 0; b < count; b++) total += batches[b]->count;
+  if (!tks__grow((void **)&sink->picked, &sink->picked_capacity, total, sizeof(void *)) ||
+      !tks__grow((void **)&sink->grouped, &sink->grouped_capacity, total, sizeof(void *)))
+    return tks__fail(error, TKS_ENOMEM, 0, "out of memory writing a batch of %zu", total);
+  int code = TKS_OK;
+  int64_t after = INT64_MIN;
+  for (int32_t day; code == TKS_OK && next_day(batches, count, after, &day); after = day)
+    code = write_day(sink, batches, count, day, error);
+  update_gauges(sink);
+  return code;
+}
+
+static int sink_sync(tks__sink *base, tks_error *error) {
+  sqlite_sink *sink = (sqlite_sink *)base;
+  if (base->durable_on_write) return TKS_OK;
+  for (size_t i = 0; i < sink->open_count; i++) {
+    int code = tks__dayfile_sync(sink->days[i].file, error);
+    if (code == TKS_OK) continue;
+    /* A failed sync is final for this handle: what the file holds is learnt by opening it again. */
+    tks__dayfile_discard(sink->days[i].file);
+    remove_day(sink, i);
+    return code;
+  }
+  return TKS_OK;
+}
+
+/* ---------------------------------------------------------------- tend */
+
+/* Seals the day files that a crashed process left with a log beside them. */
+static void sweep(sqlite_sink *sink) {
+  const tks__dayfile_options *o = &sink->options.dayfile;
+  tks__days days;
+  if (tks__layout_list_days(o->layout, INT32_MIN, INT32_MAX, &days) != 0) return;
+  for (size_t i = 0; i < days.count; i++) {
+    char path[TKS__PATH_MAX + 8];
+    int64_t size;
+    tks__layout_day_file(o->layout, days.days[i], path);
+    strcat(path, "-wal");
+    if (tks__fs_size(path, &size) != 0 || index_of(sink, days.days[i]) < sink->open_count) continue;
+    tks__dayfile *file;
+    tks_error error;
+    if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
+      tks__log_write(o->log, TKS_LOG_WARN, "%s", error.message);
+    else if (!tks__dayfile_seal(file))
+      tks__dayfile_discard(file);
+  }
+  tks__free(days.days);
+}
+
+static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
+  sqlite_sink *sink = (sqlite_sink *)base;
+  (void)error;
+  if (!sink->swept) {
+    sink->swept = true;
+    sweep(sink);
+  }
+  int32_t today = tks__utc_day(now_ns);
+  int64_t idle_before = tks__clock_monotonic_ns() - (int64_t)sink->options.late_close_s * TKS__NS_PER_S;
+  for (size_t i = sink->open_count; i-- > 0;) {
+    if (tks__dayfile_day(sink->days[i].file) >= today || sink->days[i].used_ns > idle_before) continue;
+    if (seal_day(sink, i, false)) atomic_fetch_add_explicit(&base->gauges.rotations, 1, memory_order_relaxed);
+  }
+  update_gauges(sink);
+  return TKS_OK;
+}
+
+static int sink_close(tks__sink *base, tks_error *error) {
+  sqlite_sink *sink = (sqlite_sink *)base;
+  (void)error;
+  while (sink->open_count > 0) (void)seal_day(sink, sink->open_count - 1, true);
+  tks__free(sink->picked);
+  tks__free(sink->grouped);
+  tks__free(sink->starts);
+  tks__free(sink->touched);
+  tks__free(sink->days);
+  tks__free(sink);
+  return TKS_OK;
+}
+
+static const tks__sink_ops OPS = {
+    .name = "sqlite",
+    .id = TKS_SQLITE,
+    .write = sink_write,
+    .sync = sink_sync,
+    .tend = sink_tend,
+    .close = sink_close,
+};

@@ -1,0 +1,17 @@
+/* sqlite_sink.h - the sink that writes day files, each record into the file of its own event time's UTC day. */
+#ifndef TKS_PERSIST_SQLITE_SINK_H
+#define TKS_PERSIST_SQLITE_SINK_H
+
+#include "persist/dayfile.h"
+#include "persist/sink.h"
+
+typedef struct tks__sqlite_sink_options {
+  tks__dayfile_options dayfile;
+  uint32_t max_open_days;
+  uint32_t late_close_s; /* a past day is sealed after this long without a record */
+} tks__sqlite_sink_options;
+
+/* NULL: no memory. Touches no disk. */
+tks__sink *tks__sqlite_sink_new(const tks__sqlite_sink_options *options);
+
+#endif

@@ -1,0 +1,94 @@
+#include "persist/worker.h"
+
+#include <signal.h>
+
+#include "base/clock.h"
+
+static void do_job(tks__sink *sink, tks__job *job) {
+  int64_t started = tks__clock_monotonic_ns();
+  job->error = (tks_error){0};
+  switch (job->kind) {
+    case TKS__JOB_WRITE:
+      job->code = sink->ops->write(sink, job->batches, job->batch_count, &job->error);
+      break;
+    case TKS__JOB_SYNC:
+      job->code = sink->ops->sync(sink, &job->error);
+      break;
+    case TKS__JOB_TEND:
+      job->code = sink->ops->tend(sink, tks__clock_now_ns(), &job->error);
+      break;
+    case TKS__JOB_CLOSE:
+      job->code = sink->ops->close(sink, &job->error);
+      break;
+    case TKS__JOB_NONE:
+      job->code = TKS_OK;
+      break;
+  }
+  job->took_ns = tks__clock_monotonic_ns() - started;
+}
+
+static void *worker_main(void *argument) {
+  tks__worker *worker = argument;
+  for (tks__job_kind kind = TKS__JOB_NONE; kind != TKS__JOB_CLOSE;) {
+    (void)pthread_mutex_lock(&worker->lock);
+    while (!worker->busy) (void)pthread_cond_wait(&worker->changed, &worker->lock);
+    tks__job job = worker->job;
+    (void)pthread_mutex_unlock(&worker->lock);
+
+    do_job(worker->sink, &job);
+    kind = job.kind;
+
+    (void)pthread_mutex_lock(&worker->lock);
+    worker->job = job;
+    worker->busy = false;
+    worker->finished = true;
+    /* Under the lock: once it is released after CLOSE, the loop may be gone. */
+    worker->done(worker->done_context);
+    (void)pthread_mutex_unlock(&worker->lock);
+  }
+  return NULL;
+}
+
+int tks__worker_start(tks__worker *worker, tks__sink *sink, void (*done)(void *), void *done_context) {
+  *worker = (tks__worker){.sink = sink, .done = done, .done_context = done_context};
+  int rc = pthread_mutex_init(&worker->lock, NULL);
+  if (rc != 0) return rc;
+  rc = pthread_cond_init(&worker->changed, NULL);
+  if (rc != 0) goto no_condition;
+  /* The host's signals are the host's: a thread inherits its creator's mask. */
+  sigset_t all, before;
+  (void)sigfillset(&all);
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  rc = pthread_create(&worker->thread, NULL, worker_main, worker);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (rc == 0) return 0;
+  (void)pthread_cond_destroy(&worker->changed);
+no_condition:
+  (void)pthread_mutex_destroy(&worker->lock);
+  return rc;
+}
+
+void tks__worker_give(tks__worker *worker, const tks__job *job) {
+  (void)pthread_mutex_lock(&worker->lock);
+  worker->job = *job;
+  worker->busy = true;
+  (void)pthread_cond_signal(&worker->changed);
+  (void)pthread_mutex_unlock(&worker->lock);
+}
+
+bool tks__worker_collect(tks__worker *worker, tks__job *job) {
+  (void)pthread_mutex_lock(&worker->lock);
+  bool finished = worker->finished;
+  if (finished) {
+    *job = worker->job;
+    worker->finished = false;
+  }
+  (void)pthread_mutex_unlock(&worker->lock);
+  return finished;
+}
+
+void tks__worker_join(tks__worker *worker) {
+  (void)pthread_join(worker->thread, NULL);
+  (void)pthread_cond_destroy(&worker->changed);
+  (void)pthread_mutex_destroy(&worker->lock);
+}

@@ -1,0 +1,52 @@
+/* worker.h - a sink's own thread. Takes one job at a time from the writer's loop and reports back, so that a disk that
+ * hangs holds up its own sink only: neither the loop nor another sink waits for it. */
+#ifndef TKS_PERSIST_WORKER_H
+#define TKS_PERSIST_WORKER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "persist/sink.h"
+
+typedef enum tks__job_kind {
+  TKS__JOB_NONE,
+  TKS__JOB_WRITE,
+  TKS__JOB_SYNC,
+  TKS__JOB_TEND,
+  TKS__JOB_CLOSE, /* the last one; the thread ends after it */
+} tks__job_kind;
+
+typedef struct tks__job {
+  tks__job_kind kind;
+  const tks__batch *const *batches; /* WRITE: borrowed until the job is done */
+  size_t batch_count;
+  int code; /* result */
+  int64_t took_ns;
+  tks_error error;
+} tks__job;
+
+typedef struct tks__worker {
+  tks__sink *sink;
+  void (*done)(void *context); /* called on the worker's thread after each job */
+  void *done_context;
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  tks__job job; /* the loop's when !busy, else the worker's */
+  bool busy;
+  bool finished; /* a job was done and not yet collected */
+} tks__worker;
+
+/* Starts the thread, with all signals blocked. 0 or an errno value. */
+int tks__worker_start(tks__worker *worker, tks__sink *sink, void (*done)(void *), void *done_context);
+
+/* Loop thread: gives a job; the worker must be idle. */
+void tks__worker_give(tks__worker *worker, const tks__job *job);
+
+/* Loop thread: true once for each job that is done, with its result. */
+bool tks__worker_collect(tks__worker *worker, tks__job *job);
+
+/* After the CLOSE job was collected. */
+void tks__worker_join(tks__worker *worker);
+
+#endif
