@@ -137,6 +137,23 @@ bool cli_color(FILE *stream) {
   return isatty(fileno(stream)) && (terminal == NULL || strcmp(terminal, "dumb") != 0);
 }
 
+static int stdout_errno; /* why the first write that failed did: a later flush may not say it again */
+
+bool cli_stdout_open(void) {
+  if (!ferror(stdout)) return true;
+  if (stdout_errno == 0) stdout_errno = errno != 0 ? errno : EIO;
+  return false;
+}
+
+int cli_finish_stdout(int exit_code) {
+  errno = 0;
+  bool flushed = fflush(stdout) == 0;
+  if (cli_stdout_open() && flushed) return exit_code;
+  if (stdout_errno == 0) stdout_errno = errno;
+  if (stdout_errno == EPIPE) return exit_code; /* whoever closed the pipe has seen enough */
+  return cli_data_error(NULL, "cannot write the output: %s", strerror(stdout_errno));
+}
+
 int64_t cli_monotonic_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

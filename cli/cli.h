@@ -55,6 +55,11 @@ bool cli_parse_count(const char *text, int64_t max, int64_t *count);
 bool cli_parse_format(const char *text, bool prometheus, cli_format *format);
 cli_format cli_default_format(void);
 
+/* Whether stdout still takes something. Long outputs ask now and then, and end when it does not; main reports it at the
+ * end through cli_finish_stdout, which returns the exit code: a full disk is a failure, a closed pipe is not. */
+bool cli_stdout_open(void);
+int cli_finish_stdout(int exit_code);
+
 /* A terminal that wants colours: isatty and no NO_COLOR. */
 bool cli_color(FILE *stream);
 

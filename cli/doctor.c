@@ -17,9 +17,8 @@
 
 static const char help[] =
     "usage: tickstore doctor [--store DIR] [--full] [--format table|csv|json]\n\n"
-    "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs left "
-    "behind;\n"
-    "and says what to do about each problem. The exit code is 1 if there is one.\n\n"
+    "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs left\n"
+    "behind; and says what to do about each problem. The exit code is 1 if there is one.\n\n"
     "  --full           read every row too: SQLite's integrity check, counts against summaries, every JSON line\n"
     "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line)\n"
     "  --store DIR      the store; without it TICKSTORE_PATH\n"

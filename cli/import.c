@@ -39,21 +39,20 @@ static const char *backend_name(uint32_t backend) {
 
 /* What is asked for; else what the store has, so that no part of it falls behind; else SQLite. */
 static uint32_t choose_backend(const import_options *options) {
-  uint32_t has = (has_directory(options->store, "db") ? TKS_SQLITE : 0) |
-                 (has_directory(options->store, "json") ? TKS_JSON : 0);
+  uint32_t has =
+      (has_directory(options->store, "db") ? TKS_SQLITE : 0) | (has_directory(options->store, "json") ? TKS_JSON : 0);
   uint32_t chosen = options->backend != 0 ? options->backend : has != 0 ? has : TKS_SQLITE;
   if (options->quiet) return chosen;
   if (options->backend == 0 && has == TKS_JSON)
     fprintf(stderr, "tickstore import: note: %s has JSON files only, so this import writes JSON (see --backend)\n",
             options->store);
   else if (has & ~chosen)
-    fprintf(stderr, "tickstore import: note: %s has %s files; this import adds to its %s files only\n",
-            options->store, backend_name(has), backend_name(chosen));
+    fprintf(stderr, "tickstore import: note: %s has %s files; this import adds to its %s files only\n", options->store,
+            backend_name(has), backend_name(chosen));
   return chosen;
 }
 
 static bool open_run(import_run *run) {
-  import_report_init(&run->report, run->options.quiet);
   import_store settings = {run->options.store, choose_backend(&run->options), run->options.throttle,
                            run->options.broker_id};
   if (!import_feed_open(run->feed, &settings, &run->report)) {
@@ -92,9 +91,11 @@ static int report(import_run *run, import_outcome outcome) {
 /* Closing comes before reporting: what the report calls stored is on disk. */
 static int run_import(import_run *run, const import_files *files) {
   struct sigaction old[2];
-  if (!open_run(run)) return CLI_DATA;
+  import_report_init(&run->report, run->options.quiet);
   run->report.failed = files->failed;
   run->report.files = files->failed;
+  if (files->count == 0) return report(run, IMPORT_DONE); /* no store is made for nothing */
+  if (!open_run(run)) return CLI_DATA;
   catch_signals(old);
   import_outcome outcome = run_files(run, files);
   if (outcome == IMPORT_FATAL) cli_data_error("import", "%s", run->error);
@@ -123,7 +124,7 @@ int cmd_import(int argc, char **argv) {
   if (!import_files_collect(&files, run->options.files, run->options.file_count, run->options.format,
                             run->options.store, &exit_code))
     goto done;
-  exit_code = files.count == 0 ? CLI_DATA : run_import(run, &files);
+  exit_code = run_import(run, &files);
 
 done:
   import_files_free(&files);

@@ -1,7 +1,9 @@
-/* import_csv.c - CSV with a header that names its columns (RFC 4180: quotes, doubled quotes, line ends inside quotes).
+/* import_csv.c - CSV with a header that names its columns (RFC 4180: quotes, doubled quotes, line ends inside
+ * quotes).
  *
- * A line without a quote, which is nearly every one, is split in one pass. A quoted field may go on over several lines; if such a
- * record turns out to be refused, only its first line is, for a stray quote must not swallow the good lines after it. */
+ * A line without a quote, which is nearly every one, is split in one pass. A quoted field may go on over
+ * several lines; if such a record turns out to be refused, only its first line is, for a stray quote must
+ * not swallow the good lines after it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +16,19 @@ enum { COLUMNS_MAX = 256, UNQUOTED_MAX = 256 };
 
 /* Times first, the most exact one first: the first that a header has is the one that counts. */
 typedef enum role {
-  TIME_NS, TIME_TEXT, TIME_US, TIME_MS, TIMESTAMP, BID, ASK, BID_SIZE, ASK_SIZE, SYMBOL, SOURCE, RECV_NS, FLAGS,
+  TIME_NS,
+  TIME_TEXT,
+  TIME_US,
+  TIME_MS,
+  TIMESTAMP,
+  BID,
+  ASK,
+  BID_SIZE,
+  ASK_SIZE,
+  SYMBOL,
+  SOURCE,
+  RECV_NS,
+  FLAGS,
   ROLES,
   IGNORED, /* known, and of no use here */
 } role;
@@ -23,11 +37,26 @@ static const struct {
   const char *name;
   role role;
 } known[] = {
-    {"timestamp_ns", TIME_NS}, {"ts_ns", TIME_NS},       {"time", TIME_TEXT},     {"timestamp_us", TIME_US},
-    {"timestamp_ms", TIME_MS}, {"timestamp", TIMESTAMP}, {"bid", BID},            {"ask", ASK},
-    {"bid_size", BID_SIZE},    {"ask_size", ASK_SIZE},   {"symbol", SYMBOL},      {"source", SOURCE},
-    {"lp", SOURCE},            {"lp_source", SOURCE},    {"recv_ns", RECV_NS},    {"flags", FLAGS},
-    {"spread", IGNORED},       {"seq", IGNORED},         {"id", IGNORED},         {"created_at", IGNORED},
+    {"timestamp_ns", TIME_NS},
+    {"ts_ns", TIME_NS},
+    {"time", TIME_TEXT},
+    {"timestamp_us", TIME_US},
+    {"timestamp_ms", TIME_MS},
+    {"timestamp", TIMESTAMP},
+    {"bid", BID},
+    {"ask", ASK},
+    {"bid_size", BID_SIZE},
+    {"ask_size", ASK_SIZE},
+    {"symbol", SYMBOL},
+    {"source", SOURCE},
+    {"lp", SOURCE},
+    {"lp_source", SOURCE},
+    {"recv_ns", RECV_NS},
+    {"flags", FLAGS},
+    {"spread", IGNORED},
+    {"seq", IGNORED},
+    {"id", IGNORED},
+    {"created_at", IGNORED},
     {"broker_id", IGNORED},
 };
 
@@ -42,7 +71,7 @@ typedef struct csv_reader {
   import_lines lines;
   int columns[ROLES]; /* index of each role's column, -1 if there is none */
   role time;
-  size_t width; /* fields of the header */
+  size_t width;    /* fields of the header */
   bool cut_before; /* the last line of an earlier run went on: to be reported */
   field fields[COLUMNS_MAX];
   char symbol[UNQUOTED_MAX];
@@ -65,7 +94,7 @@ static void keep(csv_reader *csv, size_t index, field f) {
 static size_t split_plain(csv_reader *csv, const char *text, size_t length) {
   size_t count = 0;
   const char *end = text + length;
-  for (const char *start = text;; ) {
+  for (const char *start = text;;) {
     const char *stop = start;
     while (stop < end && *stop != ',') stop++;
     field f = {start, (size_t)(stop - start), false};
@@ -140,7 +169,8 @@ static bool split_record(csv_reader *csv, const char *text, size_t length, size_
   }
 }
 
-/* The text of a name without its doubled quotes; a name too long for `buffer` is too long for the store in any case. */
+/* The text of a name without its doubled quotes; a name too long for `buffer` is too long for the store in
+ * any case. */
 static const char *unquote(const field *f, char buffer[UNQUOTED_MAX], size_t *length) {
   if (!f->doubled) {
     *length = f->length;
@@ -178,7 +208,8 @@ static bool convert_time(const csv_reader *csv, int64_t *ts_ns, import_reason *r
   }
 }
 
-/* recv_ns and flags come from the store's own exports; whoever wrote something else there means something else. */
+/* recv_ns and flags come from the store's own exports; whoever wrote something else there means something
+ * else. */
 static void convert_extras(const csv_reader *csv, tks_quote *quote) {
   const field *f = field_of(csv, RECV_NS);
   if (f != NULL && !import_scaled_integer(f->text, f->length, 0, &quote->recv_ns)) quote->recv_ns = 0;
@@ -191,8 +222,7 @@ static void convert_extras(const csv_reader *csv, tks_quote *quote) {
 static bool convert(csv_reader *csv, import_row *row, import_reason *reason) {
   tks_quote *quote = &row->quote;
   const field *bid = field_of(csv, BID), *ask = field_of(csv, ASK);
-  if (!convert_time(csv, &quote->ts_ns, reason) ||
-      !import_price("bid", bid->text, bid->length, &quote->bid, reason) ||
+  if (!convert_time(csv, &quote->ts_ns, reason) || !import_price("bid", bid->text, bid->length, &quote->bid, reason) ||
       !import_price("ask", ask->text, ask->length, &quote->ask, reason))
     return false;
   const field *f = field_of(csv, BID_SIZE);
@@ -281,8 +311,7 @@ static bool read_columns(csv_reader *csv, import_reason *reason) {
     if (r >= ROLES) continue;
     if (csv->columns[r] >= 0) {
       char shown[IMPORT_SHOWN_MAX];
-      return import_refuse(reason, "the header has a second column for %s",
-                           import_show(f->text, f->length, shown));
+      return import_refuse(reason, "the header has a second column for %s", import_show(f->text, f->length, shown));
     }
     csv->columns[r] = (int)i;
   }
@@ -316,8 +345,13 @@ import_reader *import_csv_reader(import_stream *stream, const import_meaning *me
     import_refuse(reason, "out of memory");
     return NULL;
   }
-  csv->base = (import_reader){.next = csv_next, .commit = csv_commit, .resume = csv_resume, .free = csv_free,
-                              .stream = stream, .meaning = meaning, .unit = "line"};
+  csv->base = (import_reader){.next = csv_next,
+                              .commit = csv_commit,
+                              .resume = csv_resume,
+                              .free = csv_free,
+                              .stream = stream,
+                              .meaning = meaning,
+                              .unit = "line"};
   for (int r = 0; r < ROLES; r++) csv->columns[r] = -1;
   import_stream_skip_bom(stream);
   import_lines_init(&csv->lines, stream);

@@ -11,11 +11,11 @@
 
 enum {
   QUEUE_RECORDS = 65536,
-  BATCH_RECORDS = 8192,   /* large transactions: one costs a page per symbol in it */
+  BATCH_RECORDS = 8192, /* large transactions: one costs a page per symbol in it */
   BACKLOG_RECORDS = 262144,
-  RING_RECORDS = 16,      /* nobody asks this process for recent quotes */
+  RING_RECORDS = 16, /* nobody asks this process for recent quotes */
   BLOCK_LIMIT_MS = 60000,
-  PATIENCE_S = 60,        /* without a record written or made durable */
+  PATIENCE_S = 60, /* without a record written or made durable */
   WAIT_NS = 1000000,
   FLUSH_SLICE_MS = 500,
 };
@@ -171,7 +171,6 @@ static void count(import_feed *feed, const tks_put_result *result) {
   totals->read += feed->count;
   totals->stored += result->accepted;
   totals->throttled += throttled;
-  if (result->last_seq != 0) feed->last_seq = result->last_seq;
 }
 
 bool import_feed_put(import_feed *feed) {

@@ -1,8 +1,9 @@
-/* import_feed.h - the way into the store: names to ids, arrays of quotes, and room in the queue before each of them.
+/* import_feed.h - the way into the store: names to ids, arrays of quotes, and room in the queue before each
+ * of them.
  *
- * Nothing may be dropped on the way. So an array is only given to the store when its whole length fits into the queue; while
- * it does not, or while a sink is in trouble, the feed waits, and gives up when nothing has been written for a minute. The
- * blocking queue policy behind it is a second line of defence. */
+ * Nothing may be dropped on the way. So an array is only given to the store when its whole length fits
+ * into the queue; while it does not, or while a sink is in trouble, the feed waits, and gives up when
+ * nothing has been written for a minute. The blocking queue policy behind it is a second line of defence. */
 #ifndef CLI_IMPORT_FEED_H
 #define CLI_IMPORT_FEED_H
 
@@ -31,27 +32,27 @@ typedef struct import_feed {
   const char *path; /* of the file being read, for refusals */
   const char *unit;
   import_counts counts; /* of this file in this run */
-  uint64_t last_seq;
-  char error[320]; /* why the import cannot go on */
+  char error[320];      /* why the import cannot go on */
 } import_feed;
 
 typedef struct import_store {
   const char *path;
-  uint32_t backend;  /* TKS_SQLITE, TKS_JSON, TKS_DUAL */
-  double throttle;   /* negative: off */
+  uint32_t backend;      /* TKS_SQLITE, TKS_JSON, TKS_DUAL */
+  double throttle;       /* negative: off */
   const char *broker_id; /* NULL: the default */
 } import_store;
 
 /* Opens the store for writing; on false, feed->error says why. `report` gets the counts and refusals. */
 bool import_feed_open(import_feed *feed, const import_store *settings, import_report *report);
 
-/* Puts what the array holds, waits until all is durable and closes. False: feed->error says what was not written. */
+/* Puts what the array holds, waits until all is durable and closes. False: feed->error says what was not
+ * written. */
 bool import_feed_close(import_feed *feed);
 
 void import_feed_begin_file(import_feed *feed, const char *path, const char *unit);
 
-/* Adds a row, whose names must be filled in (a source may be empty), and puts the array when it is full. False: the
- * import cannot go on. A row that is refused is counted and reported. */
+/* Adds a row, whose names must be filled in (a source may be empty), and puts the array when it is full.
+ * False: the import cannot go on. A row that is refused is counted and reported. */
 bool import_feed_add(import_feed *feed, import_row *row, uint64_t number);
 
 /* Counts and reports a row that the reader refused. */

@@ -25,11 +25,12 @@ typedef struct job {
   import_stream stream;
   import_reader *reader;
   import_heads heads;
-  import_entry entry;  /* where an earlier run ended; from the first checkpoint on, where this one is */
+  import_entry entry;   /* where an earlier run ended; from the first checkpoint on, where this one is */
   import_counts before; /* this run: what the entry had counted when it began */
-  bool continued;      /* an earlier run had begun it */
-  bool was_complete;   /* and had ended it */
-  bool used_directory; /* some row took its symbol from the directory */
+  bool continued;       /* an earlier run had begun it */
+  bool was_complete;    /* and had ended it */
+  bool separate;        /* the entry is the earlier run's: what comes after it gets its own */
+  bool used_directory;  /* some row took its symbol from the directory */
 } job;
 
 static void clear_progress(const import_run *run) {
@@ -115,11 +116,11 @@ static const char *understand(job *j) {
 /* ------------------------------------------------------- open and recognise */
 
 static bool make_reader(job *j, import_reason *reason) {
-  static import_reader *(*const makers[])(import_stream *, const import_meaning *, import_reason *) = {
-      [IMPORT_LEAN] = import_lean_reader,
-      [IMPORT_LEGACY_JSON] = import_legacy_json_reader,
-      [IMPORT_CSV] = import_csv_reader,
-      [IMPORT_JSONL] = import_jsonl_reader};
+  static import_reader *(*const makers[])(import_stream *, const import_meaning *,
+                                          import_reason *) = {[IMPORT_LEAN] = import_lean_reader,
+                                                              [IMPORT_LEGACY_JSON] = import_legacy_json_reader,
+                                                              [IMPORT_CSV] = import_csv_reader,
+                                                              [IMPORT_JSONL] = import_jsonl_reader};
   j->reader = makers[j->meaning.format](&j->stream, &j->meaning, reason);
   if (j->stream.failed) import_refuse(reason, "%s", j->stream.error);
   return j->reader != NULL && !j->stream.failed;
@@ -164,9 +165,8 @@ static void go_on_from(job *j, const import_entry *entry) {
   j->continued = true;
   j->was_complete = entry->complete;
   j->before = (import_counts){entry->read, entry->stored, entry->throttled, entry->refused};
+  j->separate = entry->complete; /* the shorter file may come again */
   j->reader->resume(j->reader, entry->number);
-  /* What was complete stays in the ledger as it is: the shorter file may come again. */
-  if (entry->complete) j->entry.id = 0;
 }
 
 static import_outcome recognise(job *j) {
@@ -213,6 +213,10 @@ static bool enter(job *j, bool complete) {
   tks_store_stats stats = {.struct_size = sizeof stats};
   tks_stats(j->run->feed->store, &stats, NULL);
   import_entry *entry = &j->entry;
+  if (j->separate && entry->position != j->stream.position) {
+    entry->id = 0;
+    j->separate = false;
+  }
   entry->position = j->stream.position;
   import_stream_digest(&j->stream, &entry->digest);
   entry->complete = complete;

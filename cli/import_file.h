@@ -1,7 +1,7 @@
 /* import_file.h - one input on its way: opened, recognised, read to its end, and entered in the ledger.
  *
- * The life of an input: open -> recognise (the ledger's entries with the same beginning; the longest whose digest is that of
- * the same bytes here is where reading goes on) -> rows -> checkpoints -> end. */
+ * The life of an input: open -> recognise (the ledger's entries with the same beginning; the longest whose
+ * digest is that of the same bytes here is where reading goes on) -> rows -> checkpoints -> end. */
 #ifndef CLI_IMPORT_FILE_H
 #define CLI_IMPORT_FILE_H
 

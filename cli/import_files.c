@@ -86,12 +86,21 @@ static bool visit(import_files *files, const FTSENT *entry, import_format format
   }
 }
 
-static bool walk(import_files *files, const char *directory, import_format format) {
+static bool is_same(const FTSENT *entry, const struct stat *root) {
+  return entry->fts_info == FTS_D && entry->fts_statp->st_dev == root->st_dev &&
+         entry->fts_statp->st_ino == root->st_ino;
+}
+
+/* The store itself may lie in the directory: it is left out. */
+static bool walk(import_files *files, const char *directory, import_format format, const struct stat *root) {
   size_t first = files->count;
   char *copy = strdup(directory);
   FTS *tree = copy != NULL ? fts_open((char *[]){copy, NULL}, FTS_LOGICAL | FTS_NOCHDIR, NULL) : NULL;
   bool ok = tree != NULL;
-  for (FTSENT *entry; ok && (entry = fts_read(tree)) != NULL;) ok = visit(files, entry, format);
+  for (FTSENT *entry; ok && (entry = fts_read(tree)) != NULL;) {
+    if (is_same(entry, root)) fts_set(tree, entry, FTS_SKIP);
+    else ok = visit(files, entry, format);
+  }
   if (tree != NULL) fts_close(tree);
   free(copy);
   if (files->count > first) qsort(files->items + first, files->count - first, sizeof *files->items, by_base_name);
@@ -113,15 +122,18 @@ static bool inside(const char *path, const char *root) {
   return is_inside;
 }
 
-static bool collect(import_files *files, const char *argument, import_format format) {
-  struct stat status;
+static bool collect(import_files *files, const char *argument, import_format format, const char *root) {
+  struct stat status, root_status = {0};
   if (strcmp(argument, "-") == 0) return add(files, argument, 0);
   if (stat(argument, &status) != 0) {
     cli_data_error("import", "%s: %s", argument, strerror(errno));
     files->failed++;
     return true;
   }
-  if (S_ISDIR(status.st_mode)) return walk(files, argument, format);
+  if (S_ISDIR(status.st_mode)) {
+    if (stat(root, &root_status) != 0) root_status = (struct stat){0}; /* a new store is nowhere yet */
+    return walk(files, argument, format, &root_status);
+  }
   return add(files, argument, S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0);
 }
 
@@ -133,7 +145,7 @@ bool import_files_collect(import_files *files, char *const *arguments, int count
       *exit_code = cli_usage_error("import", "%s lies inside the store that it would be imported into", arguments[i]);
       goto failed;
     }
-    if (!collect(files, arguments[i], format)) {
+    if (!collect(files, arguments[i], format, root)) {
       *exit_code = cli_data_error("import", "out of memory");
       goto failed;
     }

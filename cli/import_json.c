@@ -68,8 +68,8 @@ static bool convert(const json_t *object, import_row *row, import_reason *reason
   int64_t flags = 0;
   if (!timestamp(object, &quote->ts_ns, reason) || !number(object, "bid", &quote->bid, reason) ||
       !number(object, "ask", &quote->ask, reason) || !number(object, "bid_size", &quote->bid_size, reason) ||
-      !number(object, "ask_size", &quote->ask_size, reason) ||
-      !integer(object, "recv_ns", &quote->recv_ns, reason) || !integer(object, "flags", &flags, reason) ||
+      !number(object, "ask_size", &quote->ask_size, reason) || !integer(object, "recv_ns", &quote->recv_ns, reason) ||
+      !integer(object, "flags", &flags, reason) ||
       !text_member(object, "symbol", &row->symbol, &row->symbol_length, reason) ||
       !text_member(object, "lp", &row->source, &row->source_length, reason))
     return false;
@@ -77,7 +77,8 @@ static bool convert(const json_t *object, import_row *row, import_reason *reason
   return true;
 }
 
-/* jansson refuses integers beyond 64 bits unless all integers are to be doubles: a second try, since prices may be written so. */
+/* jansson refuses integers beyond 64 bits unless all integers are to be doubles: a second try, since
+ * prices may be written so. */
 static json_t *load(const char *text, size_t length, json_error_t *error) {
   json_t *object = json_loadb(text, length, 0, error);
   if (object == NULL && json_error_code(error) == json_error_numeric_overflow)

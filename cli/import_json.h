@@ -9,8 +9,8 @@ typedef struct import_json {
   void *object; /* json_t */
 } import_json;
 
-/* {"broker_id","symbol","bid","ask","spread","timestamp","lp"} and, where present, bid_size, ask_size, recv_ns and
- * flags. bid or ask null or missing: that side is absent. What is not listed is ignored. */
+/* {"broker_id","symbol","bid","ask","spread","timestamp","lp"} and, where present, bid_size, ask_size,
+ * recv_ns and flags. bid or ask null or missing: that side is absent. What is not listed is ignored. */
 bool import_json_row(import_json *json, import_reader *reader, const char *text, size_t length, import_row *row,
                      import_reason *reason);
 

@@ -59,8 +59,13 @@ import_reader *import_jsonl_reader(import_stream *stream, const import_meaning *
     import_refuse(reason, "out of memory");
     return NULL;
   }
-  jsonl->base = (import_reader){.next = jsonl_next, .commit = jsonl_commit, .resume = jsonl_resume,
-                                .free = jsonl_free, .stream = stream, .meaning = meaning, .unit = "line"};
+  jsonl->base = (import_reader){.next = jsonl_next,
+                                .commit = jsonl_commit,
+                                .resume = jsonl_resume,
+                                .free = jsonl_free,
+                                .stream = stream,
+                                .meaning = meaning,
+                                .unit = "line"};
   import_stream_skip_bom(stream);
   import_lines_init(&jsonl->lines, stream);
   return &jsonl->base;

@@ -1,4 +1,5 @@
-/* import_lean.c - Lean's tick files: milliseconds since midnight, bid, ask; no header; the day comes from the file's name. */
+/* import_lean.c - Lean's tick files: milliseconds since midnight, bid, ask; no header; the day comes from
+ * the file's name. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,8 +88,13 @@ import_reader *import_lean_reader(import_stream *stream, const import_meaning *m
     import_refuse(reason, "out of memory");
     return NULL;
   }
-  lean->base = (import_reader){.next = lean_next, .commit = lean_commit, .resume = lean_resume, .free = lean_free,
-                               .stream = stream, .meaning = meaning, .unit = "line"};
+  lean->base = (import_reader){.next = lean_next,
+                               .commit = lean_commit,
+                               .resume = lean_resume,
+                               .free = lean_free,
+                               .stream = stream,
+                               .meaning = meaning,
+                               .unit = "line"};
   import_stream_skip_bom(stream);
   import_lines_init(&lean->lines, stream);
   return &lean->base;

@@ -1,4 +1,5 @@
-/* import_ledger.c - the ledger in SQLite: rollback journal, synchronous FULL, so a commit that returned survives power loss. */
+/* import_ledger.c - the ledger in SQLite: rollback journal, synchronous FULL, so a commit that returned
+ * survives power loss. */
 #include "import_ledger.h"
 
 #include <sqlite3.h>

@@ -1,12 +1,13 @@
 /* import_legacy_json.c - the legacy tick files: one JSON array of flat objects.
  *
- * The array is never loaded as a whole: objects are found one by one by their braces, so a file of any size needs one window of
- * memory, a file cut off in the middle gives all its whole records, and a broken record costs itself alone. Where an object
- * does not parse or has no end, reading goes on at the next place that looks like the start of a record: a comma, an opening brace
- * and a quote.
+ * The array is never loaded as a whole: objects are found one by one by their braces, so a file of any size
+ * needs one window of memory, a file cut off in the middle gives all its whole records, and a broken record
+ * costs itself alone. Where an object does not parse or has no end, reading goes on at the next place that
+ * looks like the start of a record: a comma, an opening brace and a quote.
  *
- * A record is consumed together with the separators before it. So the position after the last record is the same in [a,b], in [a,b
- * and in [a,b,c]: a file that was cut off or has grown since goes on where it was. */
+ * A record is consumed together with the separators before it. So the position after the last record is
+ * the same in [a,b], in [a,b and in [a,b,c]: a file that was cut off or has grown since goes on where it
+ * was. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,8 +91,8 @@ static void discard(legacy_reader *legacy) {
 
 static void legacy_commit(import_reader *reader) {
   legacy_reader *legacy = (legacy_reader *)reader;
+  import_stream_consume(reader->stream, legacy->length);
   if (legacy->discarding) discard(legacy);
-  else import_stream_consume(reader->stream, legacy->length);
   legacy->discarding = false;
   legacy->length = 0;
   reader->done = reader->number;
@@ -116,8 +117,8 @@ static int skip_separators(legacy_reader *legacy, size_t *offset) {
 /* The record at `offset` has no sensible end at `end`: it goes as far as the next start. */
 static import_step broken(legacy_reader *legacy, size_t offset, size_t end, bool endless) {
   size_t start = find_start(legacy->base.stream, offset + 1, end);
-  legacy->length = start != 0 ? start : end;
   legacy->discarding = start == 0 && endless;
+  legacy->length = legacy->discarding ? offset + 1 : start != 0 ? start : end;
   return IMPORT_BAD;
 }
 
@@ -194,15 +195,19 @@ static bool read_opening(import_stream *stream, import_reason *reason) {
   return true;
 }
 
-import_reader *import_legacy_json_reader(import_stream *stream, const import_meaning *meaning,
-                                         import_reason *reason) {
+import_reader *import_legacy_json_reader(import_stream *stream, const import_meaning *meaning, import_reason *reason) {
   legacy_reader *legacy = calloc(1, sizeof *legacy);
   if (legacy == NULL) {
     import_refuse(reason, "out of memory");
     return NULL;
   }
-  legacy->base = (import_reader){.next = legacy_next, .commit = legacy_commit, .resume = legacy_resume,
-                                 .free = legacy_free, .stream = stream, .meaning = meaning, .unit = "record"};
+  legacy->base = (import_reader){.next = legacy_next,
+                                 .commit = legacy_commit,
+                                 .resume = legacy_resume,
+                                 .free = legacy_free,
+                                 .stream = stream,
+                                 .meaning = meaning,
+                                 .unit = "record"};
   if (read_opening(stream, reason)) return &legacy->base;
   free(legacy);
   return NULL;

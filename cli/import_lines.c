@@ -8,8 +8,8 @@ void import_lines_init(import_lines *lines, import_stream *stream) {
   lines->stream = stream;
 }
 
-/* Bytes of the line that starts `offset` bytes into the window, its LF included; 0 if it is longer than `limit`. Without LF
- * before the end of input: what there is, and *cut. */
+/* Bytes of the line that starts `offset` bytes into the window, its LF included; 0 if it is longer than
+ * `limit`. Without LF before the end of input: what there is, and *cut. */
 static size_t measure(import_stream *stream, size_t offset, size_t limit, bool *cut) {
   size_t scanned = offset;
   *cut = false;

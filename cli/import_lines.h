@@ -1,7 +1,7 @@
 /* import_lines.h - the lines of a stream, and records of several lines, in bounded memory.
  *
- * Lines end in LF or CR LF; the last one may end with the input. One of more than IMPORT_LINE_MAX bytes is reported and
- * thrown away as it is read. */
+ * Lines end in LF or CR LF; the last one may end with the input. One of more than IMPORT_LINE_MAX bytes is
+ * reported and thrown away as it is read. */
 #ifndef CLI_IMPORT_LINES_H
 #define CLI_IMPORT_LINES_H
 
@@ -10,20 +10,21 @@
 
 typedef struct import_lines {
   import_stream *stream;
-  uint64_t number;    /* of the record's first line, from 1 */
-  uint64_t count;     /* lines in the record */
-  size_t length;      /* bytes of the record in the window, line end included; 0 once it is consumed */
-  size_t first;       /* of them, its first line */
-  bool unterminated;  /* the record ends with the input, not with a line end */
-  bool too_long;      /* the record's rest is not in the window yet */
-  bool held;          /* the record is not to be consumed */
+  uint64_t number;   /* of the record's first line, from 1 */
+  uint64_t count;    /* lines in the record */
+  size_t length;     /* bytes of the record in the window, line end included; 0 once it is consumed */
+  size_t first;      /* of them, its first line */
+  bool unterminated; /* the record ends with the input, not with a line end */
+  bool too_long;     /* the record's rest is not in the window yet */
+  bool held;         /* the record is not to be consumed */
 } import_lines;
 
 typedef enum import_line { IMPORT_LINE, IMPORT_LINE_TOO_LONG, IMPORT_LINE_END } import_line;
 
 void import_lines_init(import_lines *lines, import_stream *stream);
 
-/* Consumes the record and gives the next line, without its end, as the new one. The text holds until the next call. */
+/* Consumes the record and gives the next line, without its end, as the new one. The text holds until the
+ * next call. */
 import_line import_lines_next(import_lines *lines, const char **text, size_t *length);
 
 /* Adds the following line to the record; false if there is none or it would become too long. */
@@ -40,8 +41,9 @@ void import_lines_commit(import_lines *lines);
 /* The number of the last line consumed. */
 uint64_t import_lines_done(const import_lines *lines);
 
-/* Called when the stream has been moved behind line `number`. If it stands inside a line, which was imported when it was the
- * last one and had no end yet, the rest of that line is thrown away and true returned. */
+/* Called when the stream has been moved behind line `number`. If it stands inside a line, which was
+ * imported when it was the last one and had no end yet, the rest of that line is thrown away and true
+ * returned. */
 bool import_lines_resume(import_lines *lines, uint64_t number, char last);
 
 #endif

@@ -1,4 +1,5 @@
-/* import_options.c - reads and checks the command line of import; everything wrong with it is found before a file is opened. */
+/* import_options.c - reads and checks the command line of import; everything wrong with it is found before
+ * a file is opened. */
 #include "import_options.h"
 
 #include <math.h>
@@ -10,34 +11,43 @@
 
 static const char help[] =
     "usage: tickstore import [--store DIR] --format FORMAT [options] FILE|DIR|- ...\n\n"
-    "Reads quotes from files into a store, which is created if need be. A directory stands for all files of the format\n"
+    "Reads quotes from files into a store, which is created if need be. A directory stands for all files of the "
+    "format\n"
     "in it, day by day; - is standard input.\n\n"
-    "  --format csv          a header names the columns, in any order: one of timestamp_ns, timestamp_us, timestamp_ms,\n"
+    "  --format csv          a header names the columns, in any order: one of timestamp_ns, timestamp_us, "
+    "timestamp_ms,\n"
     "                        time (RFC 3339), then bid, ask and, where there are, bid_size, ask_size, symbol, source.\n"
     "                        An empty bid or ask, or NaN, is an absent side. Reads what range --format csv writes.\n"
-    "  --format lean         Lean's tick zips (or the CSV in them): milliseconds since midnight, bid, ask. The day is in\n"
+    "  --format lean         Lean's tick zips (or the CSV in them): milliseconds since midnight, bid, ask. The day is "
+    "in\n"
     "                        the file's name, YYYYMMDD_*. Needs --symbol.\n"
     "  --format legacy-json  SYMBOL/YYYY-MM-DD.json, each an array of {broker_id, symbol, bid, ask, timestamp, lp}. A\n"
-    "                        record without symbol is of its directory's. Of a file that is cut off, all whole records.\n"
+    "                        record without symbol is of its directory's. Of a file that is cut off, all whole "
+    "records.\n"
     "  --format jsonl        JSON lines as the store's JSON files have them\n\n"
     "  --store DIR           the store; without it TICKSTORE_PATH\n"
     "  --backend BACKEND     sqlite, json or dual. Without it what the store already has; a new store gets sqlite\n"
     "  --symbol NAME         of rows that do not name their own symbol\n"
     "  --source NAME         of rows that do not name their own source (liquidity provider, venue)\n"
     "  --utc-offset OFFSET   zone of the times in lean files, such as -05:00 (FXCM); without it UTC\n"
-    "  --throttle SHARE      skip quotes neither of whose sides moved by this share (0: exact repeats); without it none\n"
+    "  --throttle SHARE      skip quotes neither of whose sides moved by this share (0: exact repeats); without it "
+    "none\n"
     "  --broker-id NAME      the broker_id of JSON lines; without it \"default\"\n"
     "  --strict              stop at the first row that is refused; the rows before it are stored\n"
     "  --report FORMAT       text (on stderr) or json (on stdout): what was read, stored and refused\n"
     "  -q, --quiet           no progress, notes or summary; problems are still reported\n"
     "  -h, --help            this text\n\n"
     "A row that is refused is counted, the first ten are named with file and line, and the import goes on.\n\n"
-    "A file is stored once: DIR/imports.db remembers what was read by content and position, so a copy or a renamed file\n"
+    "A file is stored once: DIR/imports.db remembers what was read by content and position, so a copy or a renamed "
+    "file\n"
     "is skipped and one that has grown goes on where it ended. Identical rows are never taken for repeats. The same\n"
-    "bytes under another --symbol, --source, --utc-offset or day are another file. A pipe has no identity: what is read\n"
-    "from - twice is stored twice. Ctrl-C stores what was read and ends; an import that is killed goes on from its last\n"
+    "bytes under another --symbol, --source, --utc-offset or day are another file. A pipe has no identity: what is "
+    "read\n"
+    "from - twice is stored twice. Ctrl-C stores what was read and ends; an import that is killed goes on from its "
+    "last\n"
     "checkpoint (each file's end, and every 200,000 rows), so what came after that may be stored again.\n\n"
-    "Exit codes: 0 all is stored; 1 a row was refused, a file is cut off or could not be read, or the store could not be\n"
+    "Exit codes: 0 all is stored; 1 a row was refused, a file is cut off or could not be read, or the store could not "
+    "be\n"
     "written; 2 wrong usage; 130 interrupted.\n";
 
 static const char *const formats[] = {
@@ -108,7 +118,8 @@ static bool take_option(import_options *options, int option, int *exit_code) {
     case SOURCE: return take_name(&options->source, "source", optarg, exit_code);
     case BROKER_ID: return take_name(&options->broker_id, "broker-id", optarg, exit_code);
     case BACKEND: return take_backend(options, optarg) || bad_value("backend", "sqlite, json or dual", exit_code);
-    case FORMAT: return take_format(options, optarg) || bad_value("format", "csv, lean, legacy-json or jsonl", exit_code);
+    case FORMAT:
+      return take_format(options, optarg) || bad_value("format", "csv, lean, legacy-json or jsonl", exit_code);
     case UTC_OFFSET: return take_offset(options, optarg) || bad_value("utc-offset", "like -05:00", exit_code);
     case THROTTLE: return take_throttle(options, optarg) || bad_value("throttle", "a share of at least 0", exit_code);
     default:

@@ -6,7 +6,7 @@
 
 typedef struct import_options {
   const char *store;
-  uint32_t backend;   /* 0: not said */
+  uint32_t backend; /* 0: not said */
   import_format format;
   const char *format_name;
   const char *symbol; /* "" if not said, like the following two */

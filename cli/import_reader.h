@@ -1,9 +1,10 @@
-/* import_reader.h - what the readers of the four formats share: rows one by one, with a position that a later run can go on from.
+/* import_reader.h - what the readers of the four formats share: rows one by one, with a position that a later
+ * run can go on from.
  *
- * A reader looks at the record at the front of its stream's window and consumes it only when told so (commit) or asked for the
- * next one. So after next() the stream's position and digest still stand before the record, and after commit() behind it: the
- * two places a checkpoint may be taken. A broken last record that the input ends in is never consumed: the file
- * may still be growing. */
+ * A reader looks at the record at the front of its stream's window and consumes it only when told so
+ * (commit) or asked for the next one. So after next() the stream's position and digest still stand before
+ * the record, and after commit() behind it: the two places a checkpoint may be taken. A broken last record
+ * that the input ends in is never consumed: the file may still be growing. */
 #ifndef CLI_IMPORT_READER_H
 #define CLI_IMPORT_READER_H
 
@@ -35,24 +36,23 @@ typedef struct import_reader import_reader;
 
 struct import_reader {
   import_step (*next)(import_reader *reader, import_row *row, import_reason *reason);
-  void (*commit)(import_reader *reader); /* the record that next gave is dealt with */
+  void (*commit)(import_reader *reader);                  /* the record that next gave is dealt with */
   void (*resume)(import_reader *reader, uint64_t number); /* the stream was moved behind record `number` */
   void (*free)(import_reader *reader);
   import_stream *stream;
   const import_meaning *meaning;
-  const char *unit;    /* "line" or "record" */
-  uint64_t number;     /* of the record that next gave, from 1 */
-  uint64_t done;       /* of the last one consumed: what resume is given in a later run */
-  bool truncated;      /* the input ends inside a record or array */
-  char note[240];      /* something worth saying once about the file, or empty */
+  const char *unit; /* "line" or "record" */
+  uint64_t number;  /* of the record that next gave, from 1 */
+  uint64_t done;    /* of the last one consumed: what resume is given in a later run */
+  bool truncated;   /* the input ends inside a record or array */
+  char note[240];   /* something worth saying once about the file, or empty */
 };
 
-/* Each reads what must stand at the start (CSV: the header) and leaves the stream behind it. NULL: reason says why; then the file
- * cannot be read at all. The stream and the meaning must outlive the reader. */
+/* Each reads what must stand at the start (CSV: the header) and leaves the stream behind it. NULL: reason
+ * says why; then the file cannot be read at all. The stream and the meaning must outlive the reader. */
 import_reader *import_lean_reader(import_stream *stream, const import_meaning *meaning, import_reason *reason);
 import_reader *import_csv_reader(import_stream *stream, const import_meaning *meaning, import_reason *reason);
 import_reader *import_jsonl_reader(import_stream *stream, const import_meaning *meaning, import_reason *reason);
-import_reader *import_legacy_json_reader(import_stream *stream, const import_meaning *meaning,
-                                         import_reason *reason);
+import_reader *import_legacy_json_reader(import_stream *stream, const import_meaning *meaning, import_reason *reason);
 
 #endif

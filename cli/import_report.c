@@ -20,7 +20,8 @@ void import_report_free(import_report *report) {
   report->refusal_count = 0;
 }
 
-/* The store refuses a whole array later than the reader refuses a row in it, so refusals do not come in order. */
+/* The store refuses a whole array later than the reader refuses a row in it, so refusals do not come in
+ * order. */
 void import_report_refuse(import_report *report, const char *path, const char *unit, uint64_t number,
                           const import_reason *reason) {
   report->rows.refused++;
@@ -30,8 +31,7 @@ void import_report_refuse(import_report *report, const char *path, const char *u
   char *copy = strdup(path);
   if (copy == NULL) return; /* counted, if not shown */
   if (report->refusal_count == IMPORT_REASONS_MAX) free(report->refusals[--report->refusal_count].path);
-  memmove(report->refusals + at + 1, report->refusals + at,
-          (report->refusal_count - at) * sizeof report->refusals[0]);
+  memmove(report->refusals + at + 1, report->refusals + at, (report->refusal_count - at) * sizeof report->refusals[0]);
   report->refusals[at] = (import_refusal){report->files, number, unit, copy, *reason};
   report->refusal_count++;
 }
@@ -44,7 +44,9 @@ void import_report_note(const import_report *report, const char *path, const cha
   if (!report->quiet) fprintf(stderr, "tickstore import: note: %s: %s\n", path, text);
 }
 
-static double seconds_since(const import_report *report) { return (double)(cli_monotonic_ns() - report->started_ns) / 1e9; }
+static double seconds_since(const import_report *report) {
+  return (double)(cli_monotonic_ns() - report->started_ns) / 1e9;
+}
 
 static void text_refusals(const import_report *report, FILE *out) {
   if (report->rows.refused == 0) return;
@@ -62,8 +64,8 @@ void import_report_text(const import_report *report, const char *store, const ch
   double seconds = seconds_since(report);
   text_refusals(report, out);
   fprintf(out, "import into %s %s: %s rows read, %s stored, %s throttled, %s refused", store, outcome,
-          human_count(report->rows.read, a), human_count(report->rows.stored, b), human_count(report->rows.throttled, c),
-          human_count(report->rows.refused, d));
+          human_count(report->rows.read, a), human_count(report->rows.stored, b),
+          human_count(report->rows.throttled, c), human_count(report->rows.refused, d));
   fprintf(out, " in %.1f s (%s rows/s)\n", seconds,
           human_count(seconds > 0 ? (uint64_t)((double)report->rows.read / seconds) : 0, a));
   fprintf(out, "files: %s given, %s imported", human_count(report->files, a), human_count(report->imported, b));
@@ -80,24 +82,23 @@ static json_t *json_refusals(const import_report *report) {
   for (unsigned i = 0; i < report->refusal_count; i++) {
     const import_refusal *refusal = &report->refusals[i];
     json_t *path = json_string(refusal->path); /* NULL where the name is not UTF-8 */
-    json_array_append_new(list, json_pack("{s:o, s:I, s:s}", "file", path != NULL ? path : json_null(),
-                                          refusal->unit, (json_int_t)refusal->number, "reason",
-                                          refusal->reason.text));
+    json_array_append_new(list, json_pack("{s:o, s:I, s:s}", "file", path != NULL ? path : json_null(), refusal->unit,
+                                          (json_int_t)refusal->number, "reason", refusal->reason.text));
   }
   return list;
 }
 
 bool import_report_json(const import_report *report, const char *store, const char *outcome, FILE *out) {
   json_t *path = json_string(store);
-  json_t *object = json_pack(
-      "{s:o, s:s, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:f, s:o}", "store",
-      path != NULL ? path : json_null(), "outcome", outcome, "rows", "read", (json_int_t)report->rows.read, "stored",
-      (json_int_t)report->rows.stored, "throttled", (json_int_t)report->rows.throttled, "refused",
-      (json_int_t)report->rows.refused, "files", "given", (json_int_t)report->files, "imported",
-      (json_int_t)report->imported, "continued", (json_int_t)report->continued, "already_imported",
-      (json_int_t)report->known, "already_imported_rows", (json_int_t)report->known_rows, "truncated",
-      (json_int_t)report->truncated, "failed", (json_int_t)report->failed, "seconds", seconds_since(report),
-      "first_refusals", json_refusals(report));
+  json_t *object =
+      json_pack("{s:o, s:s, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:f, s:o}", "store",
+                path != NULL ? path : json_null(), "outcome", outcome, "rows", "read", (json_int_t)report->rows.read,
+                "stored", (json_int_t)report->rows.stored, "throttled", (json_int_t)report->rows.throttled, "refused",
+                (json_int_t)report->rows.refused, "files", "given", (json_int_t)report->files, "imported",
+                (json_int_t)report->imported, "continued", (json_int_t)report->continued, "already_imported",
+                (json_int_t)report->known, "already_imported_rows", (json_int_t)report->known_rows, "truncated",
+                (json_int_t)report->truncated, "failed", (json_int_t)report->failed, "seconds", seconds_since(report),
+                "first_refusals", json_refusals(report));
   if (object == NULL) return false;
   bool ok = json_dumpf(object, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF && fflush(out) == 0;
   json_decref(object);

@@ -1,4 +1,5 @@
-/* import_report.h - what an import did: counts, the first refusals with their place, and the summary in text or JSON. */
+/* import_report.h - what an import did: counts, the first refusals with their place, and the summary in
+ * text or JSON. */
 #ifndef CLI_IMPORT_REPORT_H
 #define CLI_IMPORT_REPORT_H
 
@@ -25,12 +26,12 @@ typedef struct import_refusal {
 
 typedef struct import_report {
   bool quiet;
-  uint64_t files;     /* given or found */
-  uint64_t imported;  /* of them, gave at least one row in this run, or were read to their end without one */
-  uint64_t known;     /* had been imported before and have nothing new */
-  uint64_t continued; /* of the imported ones, went on where an earlier run had stopped */
-  uint64_t failed;    /* could not be read, at all or to the end */
-  uint64_t truncated; /* of the imported ones, end in the middle of a record or array */
+  uint64_t files;      /* given or found */
+  uint64_t imported;   /* of them, gave at least one row in this run, or were read to their end without one */
+  uint64_t known;      /* had been imported before and have nothing new */
+  uint64_t continued;  /* of the imported ones, went on where an earlier run had stopped */
+  uint64_t failed;     /* could not be read, at all or to the end */
+  uint64_t truncated;  /* of the imported ones, end in the middle of a record or array */
   uint64_t known_rows; /* rows of earlier runs in known and continued files */
   import_counts rows;
   import_refusal refusals[IMPORT_REASONS_MAX]; /* the first by file and number */

@@ -1,7 +1,7 @@
 /* import_row.h - one row of an input file on its way to the store, and the fields that rows are made of.
  *
- * Readers fill an import_row or say in an import_reason why they cannot. Field parsers are pure functions; they name
- * the field and show the value, shortened and without control characters. */
+ * Readers fill an import_row or say in an import_reason why they cannot. Field parsers are pure functions;
+ * they name the field and show the value, shortened and without control characters. */
 #ifndef CLI_IMPORT_ROW_H
 #define CLI_IMPORT_ROW_H
 
@@ -36,8 +36,8 @@ bool import_refuse(import_reason *reason, const char *format, ...) __attribute__
 /* `text` between quotes, cut to a readable length; returns `shown`. */
 const char *import_show(const char *text, size_t length, char shown[IMPORT_SHOWN_MAX]);
 
-/* A decimal number times 10^digits, exactly: "62.2662" with 6 digits is 62,266,200. A half beyond the last digit rounds
- * up in magnitude. No exponent. False: not such a number, or out of range. */
+/* A decimal number times 10^digits, exactly: "62.2662" with 6 digits is 62,266,200. A half beyond the last
+ * digit rounds up in magnitude. No exponent. False: not such a number, or out of range. */
 bool import_scaled_integer(const char *text, size_t length, unsigned digits, int64_t *value);
 
 /* A price: empty and NaN (in any case) are the absent side. Infinities and what overflows are refused. */

@@ -128,7 +128,8 @@ void import_stream_close(import_stream *stream) {
   stream->fd = -1;
 }
 
-/* A pipe may stay silent for ever, and a signal may come just before the read: so it is polled, not read blindly. */
+/* A pipe may stay silent for ever, and a signal may come just before the read: so it is polled, not read
+ * blindly. */
 static ssize_t read_pipe(import_stream *stream, void *into, size_t room) {
   for (;;) {
     if (stop_flag != NULL && *stop_flag != 0) {

@@ -1,11 +1,12 @@
 /* import_stream.h - the bytes of an input, read once from front to back in bounded memory, and their digests.
  *
- * A stream is a regular file, the one CSV in a zip, standard input or another pipe. It keeps a window of bytes that its
- * reader looks at and consumes. The digest is over exactly what was consumed, of the decompressed bytes, so that a
- * position and its digest say how much of an input has been dealt with, whatever the file is called.
+ * A stream is a regular file, the one CSV in a zip, standard input or another pipe. It keeps a window of
+ * bytes that its reader looks at and consumes. The digest is over exactly what was consumed, of the
+ * decompressed bytes, so that a position and its digest say how much of an input has been dealt with,
+ * whatever the file is called.
  *
- * Invariants: data[begin, end) is read and not consumed; data[hashed, begin) is consumed and not yet in the hash;
- * position counts consumed bytes. */
+ * Invariants: data[begin, end) is read and not consumed; data[hashed, begin) is consumed and not yet in
+ * the hash; position counts consumed bytes. */
 #ifndef CLI_IMPORT_STREAM_H
 #define CLI_IMPORT_STREAM_H
 
@@ -36,17 +37,19 @@ typedef struct import_stream {
   int fd;              /* -1 if none */
   void *zip;           /* zip_t and zip_file_t */
   void *zip_file;
-  void *hash; /* XXH3_state_t */
+  void *hash;      /* XXH3_state_t */
   char inner[256]; /* name of the file inside a zip, else empty */
   char error[240];
 } import_stream;
 
-/* `path` may be "-". A file that starts like a zip is opened as one only if `zip`. On false, error says why and nothing is
- * left to close. `stop` is polled while a pipe has nothing to read; reading ends when it becomes nonzero. */
+/* `path` may be "-". A file that starts like a zip is opened as one only if `zip`. On false, error says
+ * why and nothing is left to close. `stop` is polled while a pipe has nothing to read; reading ends when
+ * it becomes nonzero. */
 bool import_stream_open(import_stream *stream, const char *path, bool zip, const volatile int *stop);
 void import_stream_close(import_stream *stream);
 
-/* Reads on; how many bytes were added, 0 at the end or on failure. Moves the window: pointers into it are void. */
+/* Reads on; how many bytes were added, 0 at the end or on failure. Moves the window: pointers into it are
+ * void. */
 size_t import_stream_fill(import_stream *stream);
 
 /* Fills until the window has `wanted` bytes or the input ends; how many it has. */

@@ -1,5 +1,4 @@
-/* main.c - the tickstore command: finds the subcommand, and answers for what stdout did at the end. */
-#include <errno.h>
+/* main.c - the tickstore command: finds the subcommand and runs it. */
 #include <signal.h>
 #include <string.h>
 
@@ -64,15 +63,7 @@ static int dispatch(int argc, char **argv) {
   return cli_run(argc - 1, argv + 1);
 }
 
-/* Whoever closed the pipe has seen enough, which is no failure; a full disk is one. */
-static int finish_stdout(int exit_code) {
-  errno = 0;
-  bool failed = fflush(stdout) != 0 || ferror(stdout);
-  if (!failed || errno == EPIPE) return exit_code;
-  return cli_data_error(NULL, "cannot write the output: %s", errno != 0 ? strerror(errno) : "some of it was lost");
-}
-
 int main(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN); /* a closed pipe must not kill a command that is writing to a store */
-  return finish_stdout(dispatch(argc, argv));
+  return cli_finish_stdout(dispatch(argc, argv));
 }

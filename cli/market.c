@@ -131,13 +131,16 @@ const char *market_feed_name(uint32_t feed) { return feed % MARKET_FEEDS == 0 ? 
 
 /* --------------------------------------------------------------- the market */
 
-/* Mostly calm, at times busy, seldom and shortly in a burst; on average 1. */
+/* What the rate is multiplied by: with the odds below, 1 on average. */
+static const double CALM = 0.454, BUSY = 0.991, BURST = 3.3;
+
+/* Mostly calm, at times busy, seldom and shortly in a burst. */
 static void advance_regime(market_feed *feed) {
   for (; feed->regime_at_ns + REGIME_NS <= feed->now_ns; feed->regime_at_ns += REGIME_NS) {
     double u = uniform(&feed->regime_random);
-    if (feed->regime > 3) feed->regime = u < 0.25 ? 1.2 : feed->regime; /* a burst lasts 0.4 s */
-    else if (feed->regime > 1) feed->regime = u < 0.04 ? 4.0 : u < 0.12 ? 0.55 : 1.2;
-    else feed->regime = u < 0.01 ? 4.0 : u < 0.08 ? 1.2 : 0.55;
+    if (feed->regime > BUSY) feed->regime = u < 0.25 ? BUSY : BURST; /* a burst lasts 0.4 s */
+    else if (feed->regime > CALM) feed->regime = u < 0.04 ? BURST : u < 0.12 ? CALM : BUSY;
+    else feed->regime = u < 0.01 ? BURST : u < 0.08 ? BUSY : CALM;
   }
 }
 
@@ -257,7 +260,7 @@ static void start_courses(market_feed *feed) {
     market_course *course = &feed->courses[i];
     course->random = stream(feed->options.seed, 1000 + (uint64_t)i);
     course->at_ns = feed->options.start_ns;
-    course->mid = instrument_of(i)->level * (1 + 0.01 * bell(&course->random));
+    course->mid = instrument_of(i)->level * (1 + 0.003 * bell(&course->random));
   }
 }
 
@@ -272,7 +275,7 @@ market_feed *market_feed_create(const market_options *options) {
   made->random = stream(options->seed, 1 + options->feed);
   made->regime_random = stream(options->seed, 0);
   made->regime_at_ns = made->now_ns = options->start_ns;
-  made->regime = 1.2;
+  made->regime = BUSY;
   made->turns = calloc(WEIGHT_SLOTS + options->symbols, sizeof *made->turns);
   made->courses = calloc(options->symbols, sizeof *made->courses);
   made->voices = calloc(options->symbols, sizeof *made->voices);

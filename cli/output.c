@@ -170,7 +170,7 @@ static void print_held(cli_output *output) {
   }
   output->held = 0;
   output->length = 0;
-  output->failed = output->failed || ferror(stdout);
+  output->failed = output->failed || !cli_stdout_open();
 }
 
 /* ---------------------------------------------------------------- interface */
@@ -246,7 +246,8 @@ void output_end_row(cli_output *output) {
   }
   append(output, output->format == CLI_JSON ? "}\n" : "\n", output->format == CLI_JSON ? 2 : 1);
   if (output->failed) return;
-  if (fwrite(output->buffer, 1, output->length, stdout) != output->length) output->failed = true;
+  fwrite(output->buffer, 1, output->length, stdout);
+  output->failed = !cli_stdout_open();
   output->length = 0;
 }
 

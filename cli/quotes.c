@@ -1,8 +1,11 @@
 /* quotes.c - quotes as rows of a table, CSV or JSON. */
 #include "quotes.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/decimal.h"
 
 static const char *const csv_columns[] = {"time", "symbol", "bid", "ask", "bid_size", "ask_size", "source", "seq"};
 static const char *const json_columns[] = {"symbol", "bid",      "ask",      "spread",  "timestamp", "lp",
@@ -54,12 +57,31 @@ static void write_json_extras(cli_output *output, const tks_quote *quote) {
   else output_skip(output);
 }
 
+/* Digits after the point of a price's text; -1 where it has an exponent or is no number. */
+static int places_of(double price) {
+  char text[TKS__DECIMAL_MAX];
+  size_t length = tks__decimal_format(price, text);
+  if (strpbrk(text, "ein") != NULL) return -1;
+  const char *point = strchr(text, '.');
+  return point != NULL ? (int)(text + length - point) - 1 : 0;
+}
+
+/* 1.08499 - 1.08484 is 0.00014999999999987246 in doubles. As in the store's lines, the spread has no more places than
+ * the prices. */
+static double spread_of(const tks_quote *quote) {
+  double spread = quote->ask - quote->bid, power = 1;
+  int bid = places_of(quote->bid), ask = places_of(quote->ask);
+  if (bid < 0 || ask < 0 || bid > 12 || ask > 12) return spread;
+  for (int i = 0; i < bid || i < ask; i++) power *= 10;
+  return fabs(spread * power) < 1e15 ? round(spread * power) / power : spread;
+}
+
 static void write_json(cli_quotes *quotes, const tks_quote *quote) {
   cli_output *output = &quotes->output;
   output_text(output, quotes->symbol, quotes->symbol_length);
   output_real(output, quote->bid);
   output_real(output, quote->ask);
-  output_real(output, quote->ask - quote->bid);
+  output_real(output, spread_of(quote));
   output_time(output, quote->ts_ns);
   write_source(quotes, quote->source);
   output_uint(output, quote->seq);

@@ -145,6 +145,7 @@ static int print_range(const char *subcommand, tks_store *store, const range_opt
     quotes_end(&quotes);
   }
   tks_cursor_close(cursor);
+  if (source != NULL && rows == 0) cli_data_error(subcommand, "note: no quotes of source %s there", source);
   if (options->timing) print_timing(rows, cli_monotonic_ns() - started);
   return exit_code;
 }

@@ -251,8 +251,9 @@ static bool parse_options(int argc, char **argv, sql_options *options, int *exit
   }
   *exit_code = CLI_USAGE;
   if (argc - optind != 1) {
-    cli_usage_error(argv[0], optind >= argc ? "which query? give it as one argument, or - for standard input"
-                                            : "one query, in quotes; %s is one argument too many",
+    cli_usage_error(argv[0],
+                    optind >= argc ? "which query? give it as one argument, or - for standard input"
+                                   : "one query, in quotes; %s is one argument too many",
                     argv[argc - 1]);
     return false;
   }

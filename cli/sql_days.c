@@ -57,7 +57,7 @@ static void report(sql_days *days, size_t number, const char *message) {
   days->damaged = true;
   if (day->reported) return;
   day->reported = true;
-  if (strstr(message, day->path) != NULL) cli_data_error(days->subcommand, "%s", message);
+  if (strstr(message, strrchr(day->path, '/') + 1) != NULL) cli_data_error(days->subcommand, "%s", message);
   else cli_data_error(days->subcommand, "%s: %s", day->path, message);
 }
 

@@ -376,6 +376,8 @@ void tks__dayfile_discard(tks__dayfile *file) {
 }
 
 bool tks__dayfile_seal(tks__dayfile *file) {
+  const tks__dayfile_options *o = file->options;
+  if (o->release_readers != NULL) o->release_readers(o->release_context, file->day);
   /* Not worth waiting for: a reader in the way will be gone at the next try. */
   (void)sqlite3_busy_timeout(file->db, 0);
   int left = 0, moved = 0;
@@ -388,10 +390,10 @@ bool tks__dayfile_seal(tks__dayfile *file) {
     sealed = strcmp((const char *)sqlite3_column_text(statement, 0), "delete") == 0;
   (void)sqlite3_finalize(statement);
   if (!sealed) {
-    (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
+    (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
     return false;
   }
-  tks__log_write(file->options->log, TKS_LOG_INFO, "sealed %s", file->path);
+  tks__log_write(o->log, TKS_LOG_INFO, "sealed %s", file->path);
   tks__dayfile_discard(file);
   return true;
 }

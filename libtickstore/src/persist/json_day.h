@@ -2,6 +2,7 @@
 #ifndef TKS_PERSIST_JSON_DAY_H
 #define TKS_PERSIST_JSON_DAY_H
 
+#include "base/record.h"
 #include "ingest/names.h"
 #include "persist/layout.h"
 

@@ -116,6 +116,8 @@ static int set_aside(sqlite_sink *sink, int32_t day, const tks_error *why, tks_e
   char path[TKS__PATH_MAX], aside[TKS__PATH_MAX];
   tks__layout_day_file(sink->options.dayfile.layout, day, path);
   discard_day(sink, day);
+  const tks__dayfile_options *o = &sink->options.dayfile;
+  if (o->release_readers != NULL) o->release_readers(o->release_context, day);
   int errnum = tks__layout_set_aside(path, aside);
   if (errnum != 0) return tks__fail_errno(error, errnum, "cannot set aside the damaged %s", path);
   tks__log_write(sink->options.dayfile.log, TKS_LOG_ERROR, "%s; set aside as %s", why->message, aside);

@@ -49,6 +49,7 @@ struct tks__writer {
   _Atomic uint64_t durable_seq;
   pthread_mutex_t progress_lock;
   pthread_cond_t progress; /* durable_seq moved, or a lane failed */
+  bool interrupted;        /* under progress_lock: flushes are to give up */
   _Atomic uint32_t progress_waiters;
 };
 
@@ -426,14 +427,22 @@ static uint64_t lost_in_sinks(tks__writer *writer) {
   return lost;
 }
 
-int tks__writer_close(tks__writer *writer, uint32_t limit_ms, tks_error *error) {
+void tks__writer_interrupt(tks__writer *writer) {
+  (void)pthread_mutex_lock(&writer->progress_lock);
+  writer->interrupted = true;
+  (void)pthread_cond_broadcast(&writer->progress);
+  (void)pthread_mutex_unlock(&writer->progress_lock);
+}
+
+int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq, tks_error *error) {
   atomic_store(&writer->close_limit_ms, limit_ms);
   atomic_store(&writer->closing, true);
   wake_loop(writer);
   (void)pthread_join(writer->thread, NULL);
   (void)uv_loop_close(&writer->loop);
 
-  uint64_t queued = tks__queue_tail(&writer->queue) - tks__queue_head(&writer->queue);
+  *next_seq = tks__queue_tail(&writer->queue);
+  uint64_t queued = *next_seq - tks__queue_head(&writer->queue);
   uint64_t lost = lost_in_sinks(writer) + queued * writer->lane_count;
   int code = TKS_OK;
   if (lost > 0) {
@@ -492,12 +501,14 @@ int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error)
   atomic_fetch_add(&writer->progress_waiters, 1);
   (void)pthread_mutex_lock(&writer->progress_lock);
   int rc = 0;
-  while (rc != ETIMEDOUT && atomic_load(&writer->durable_seq) < target)
+  while (rc != ETIMEDOUT && !writer->interrupted && atomic_load(&writer->durable_seq) < target)
     rc = forever ? pthread_cond_wait(&writer->progress, &writer->progress_lock)
                  : pthread_cond_timedwait(&writer->progress, &writer->progress_lock, &until);
+  bool interrupted = writer->interrupted;
   (void)pthread_mutex_unlock(&writer->progress_lock);
   atomic_fetch_sub(&writer->progress_waiters, 1);
 
+  if (interrupted) return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
   if (atomic_load(&writer->durable_seq) < target) return flush_timed_out(writer, target, error);
   uint64_t newly_lost = lost_in_sinks(writer) - lost;
   if (newly_lost > 0)

@@ -45,9 +45,13 @@ tks__queue *tks__writer_queue(tks__writer *writer);
 /* Waits until all that was pushed before is durable everywhere; see tks_flush. */
 int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error);
 
+/* Makes every running flush return TKS_ECLOSED: a close wants to begin. */
+void tks__writer_interrupt(tks__writer *writer);
+
 /* No more pushes come. Writes all that is pending (for at most limit_ms where sinks are sick), closes the sinks, ends the
- * threads, frees. TKS_EUNWRITTEN when records are left over; *stats (may be NULL) then still gets the final numbers. */
-int tks__writer_close(tks__writer *writer, uint32_t limit_ms, tks_error *error);
+ * threads, frees. TKS_EUNWRITTEN when records are left over, with the numbers in the message. *next_seq becomes the first
+ * sequence number not given out. */
+int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq, tks_error *error);
 
 uint64_t tks__writer_durable_seq(const tks__writer *writer);
 

@@ -1,0 +1,41 @@
+#include "query/reader.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+
+/* Both lists ascend; where a day is in both, the primary wins. */
+static int merge(const tks__reader *reader, const tks__days *sqlite, const tks__days *json, tks__reader_days *out) {
+  out->days = tks__calloc(sqlite->count + json->count + 1, sizeof *out->days);
+  if (out->days == NULL) return TKS_ENOMEM;
+  size_t s = 0, j = 0;
+  while (s < sqlite->count || j < json->count) {
+    bool has_sqlite = s < sqlite->count && (j == json->count || sqlite->days[s] <= json->days[j]);
+    bool has_json = j < json->count && (s == sqlite->count || json->days[j] <= sqlite->days[s]);
+    uint32_t sink = has_sqlite && has_json ? reader->primary : has_sqlite ? TKS_SQLITE : TKS_JSON;
+    out->days[out->count++] = (tks__reader_day){.day = has_sqlite ? sqlite->days[s] : json->days[j], .sink = sink};
+    s += has_sqlite;
+    j += has_json;
+  }
+  return TKS_OK;
+}
+
+int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, int32_t last, tks__reader_days *out,
+                     tks_error *error) {
+  *out = (tks__reader_days){0};
+  tks__days sqlite = {0}, json = {0};
+  const tks__name *name = symbol != 0 ? tks__names_get(&reader->symbols->names, symbol) : NULL;
+  int errnum = tks__layout_list_days(reader->layout, first, last, &sqlite);
+  if (errnum == 0)
+    errnum = tks__layout_list_json_days(reader->layout, name != NULL ? name->text : NULL, name != NULL ? name->length : 0,
+                                        first, last, &json);
+  int code = errnum != 0 ? tks__fail_errno(error, errnum, "cannot list the days of %s", reader->layout->root)
+                         : merge(reader, &sqlite, &json, out);
+  if (code == TKS_ENOMEM) (void)tks__fail(error, TKS_ENOMEM, 0, "out of memory listing days");
+  tks__free(sqlite.days);
+  tks__free(json.days);
+  return code;
+}
+
+uint64_t tks__reader_max_seq(const tks__reader *reader) {
+  return reader->writer != NULL ? tks__queue_tail(tks__writer_queue(reader->writer)) - 1 : INT64_MAX;
+}

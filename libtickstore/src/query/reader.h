@@ -1,0 +1,41 @@
+/* reader.h - everything a query reads from: the days on disk, what is not yet written, and the names.
+ *
+ * A day is read from the primary sink; where that has nothing of the day, from the other one. So a store that moved from JSON to
+ * SQLite (or back) is read across the change. */
+#ifndef TKS_QUERY_READER_H
+#define TKS_QUERY_READER_H
+
+#include "ingest/symbols.h"
+#include "persist/layout.h"
+#include "persist/writer.h"
+#include "query/pool.h"
+
+typedef struct tks__reader {
+  const tks__layout *layout;
+  tks__pool *pool;
+  tks__symbols *symbols;
+  tks__names *sources;
+  tks__writer *writer; /* NULL: read-only, nothing is pending */
+  uint32_t primary;    /* TKS_SQLITE or TKS_JSON */
+  uint32_t ring_records;
+} tks__reader;
+
+/* A day and what it is to be read from. */
+typedef struct tks__reader_day {
+  int32_t day;
+  uint32_t sink;
+} tks__reader_day;
+
+typedef struct tks__reader_days {
+  tks__reader_day *days; /* ascending; tks__free */
+  size_t count;
+} tks__reader_days;
+
+/* The days that may hold quotes of a symbol (0: of any), within [first, last]. */
+int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, int32_t last, tks__reader_days *days,
+                     tks_error *error);
+
+/* Sequence numbers up to this are accepted now. */
+uint64_t tks__reader_max_seq(const tks__reader *reader);
+
+#endif

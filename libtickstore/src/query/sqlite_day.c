@@ -1,0 +1,247 @@
+#include "query/sqlite_day.h"
+
+#include <math.h>
+#include <sqlite3.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "persist/dayfile.h"
+
+enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
+
+#define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
+
+static const char *const SQL[] = {
+    [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
+                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
+                  " ORDER BY ts_ms, ts_sub_ns, seq LIMIT ?9",
+    [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
+                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
+                   " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC LIMIT ?9",
+    [SYMBOL_ID] = "SELECT id FROM symbol WHERE name = ?1",
+    [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
+    [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
+};
+
+_Static_assert(sizeof SQL / sizeof SQL[0] <= TKS__POOL_STATEMENTS, "the pool has room for these statements");
+
+static int fail(const tks__connection *c, const tks__pool *pool, int rc, tks_error *error) {
+  char path[TKS__PATH_MAX];
+  tks__layout_day_file(pool->options.layout, c->day, path);
+  if (rc == SQLITE_INTERRUPT)
+    return tks__fail(error, TKS_EDEADLINE, 0, "reading %s took longer than %u ms", path, pool->options.deadline_ms);
+  /* A statement that does not fit the tables: these are not ours. */
+  if ((rc & 0xff) == SQLITE_ERROR)
+    return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", path, sqlite3_errmsg(c->db));
+  return tks__sqlite_fail(c->db, rc, "cannot read", path, error);
+}
+
+static int statement(tks__connection *c, int which, sqlite3_stmt **out) {
+  *out = c->statements[which];
+  if (*out != NULL) return SQLITE_OK;
+  int rc = sqlite3_prepare_v3(c->db, SQL[which], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[which], NULL);
+  *out = c->statements[which];
+  return rc;
+}
+
+/* The file's id of a name; 0 when the file does not have it. */
+static int find_id(tks__connection *c, int which, const tks__name *name, int64_t *id) {
+  sqlite3_stmt *s;
+  *id = 0;
+  int rc = statement(c, which, &s);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_text(s, 1, name->text, (int)name->length, SQLITE_STATIC);
+  if (rc != SQLITE_OK) return rc;
+  rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) *id = sqlite3_column_int64(s, 0);
+  int reset = sqlite3_reset(s);
+  return rc == SQLITE_ROW || rc == SQLITE_DONE ? reset : rc;
+}
+
+/* The process's id of a source of the file, remembered in the connection. */
+static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, uint32_t *id) {
+  *id = 0;
+  if (file_id <= 0 || file_id > UINT16_MAX) return SQLITE_OK; /* beyond any source that is ever written */
+  size_t index = (size_t)file_id;
+  if (index < c->sources_capacity && c->sources[index] != 0) {
+    *id = c->sources[index];
+    return SQLITE_OK;
+  }
+  sqlite3_stmt *s;
+  int rc = statement(c, SOURCE_NAME, &s);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 1, file_id);
+  if (rc != SQLITE_OK) return rc;
+  rc = sqlite3_step(s);
+  int code = TKS_OK;
+  if (rc == SQLITE_ROW) {
+    const char *name = (const char *)sqlite3_column_text(s, 0);
+    if (name != NULL) code = tks__names_intern(sources, name, (size_t)sqlite3_column_bytes(s, 0), id);
+  }
+  int reset = sqlite3_reset(s);
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+  if (code == TKS_ENOMEM) return SQLITE_NOMEM;
+  size_t before = c->sources_capacity;
+  if (!tks__grow((void **)&c->sources, &c->sources_capacity, index + 1, sizeof *c->sources)) return SQLITE_NOMEM;
+  memset(c->sources + before, 0, (c->sources_capacity - before) * sizeof *c->sources);
+  c->sources[index] = *id;
+  return reset;
+}
+
+static double price(sqlite3_stmt *s, int column) {
+  return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
+}
+
+static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
+  r->ts_ns = sqlite3_column_int64(s, 0) * 1000000 + sqlite3_column_int64(s, 1);
+  r->seq = (uint64_t)sqlite3_column_int64(s, 2);
+  r->bid = price(s, 3);
+  r->ask = price(s, 4);
+  r->flags = (uint32_t)sqlite3_column_int64(s, 6);
+  r->bid_size = sqlite3_column_double(s, 7);
+  r->ask_size = sqlite3_column_double(s, 8);
+  r->recv_ns = sqlite3_column_int64(s, 9);
+  r->symbol = symbol;
+  r->reserved = TKS__KIND_QUOTE;
+  return map_source(c, sources, sqlite3_column_int64(s, 5), &r->source);
+}
+
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id,
+                        size_t capacity) {
+  /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
+  int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
+  int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
+  int64_t end_ns = t->descending ? t->from_ns : t->to_ns;
+  uint64_t max_seq = t->max_seq > INT64_MAX ? INT64_MAX : t->max_seq;
+  int rc = sqlite3_bind_int64(s, 1, symbol_id);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(edge_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(edge_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, edge_seq);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 5, tks__ts_ms(end_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 6, tks__ts_sub_ns(end_ns));
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 7, (int64_t)max_seq);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, source_id);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 9, (int64_t)capacity);
+  return rc;
+}
+
+static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, const tks__stretch *t,
+                        tks__record *records, size_t capacity, size_t *count) {
+  int64_t symbol_id, source_id = 0;
+  int rc = find_id(c, SYMBOL_ID, tks__names_get(symbols, t->symbol), &symbol_id);
+  if (rc != SQLITE_OK || symbol_id == 0) return rc;
+  if (t->source != 0) {
+    rc = find_id(c, SOURCE_ID, tks__names_get(sources, t->source), &source_id);
+    if (rc != SQLITE_OK || source_id == 0) return rc;
+  }
+  sqlite3_stmt *s;
+  rc = statement(c, t->descending ? DESCENDING : ASCENDING, &s);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id, source_id, capacity);
+  if (rc != SQLITE_OK) return rc;
+  while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+    rc = read_row(c, s, t->symbol, sources, &records[*count]);
+    if (rc != SQLITE_OK) break;
+    ++*count;
+  }
+  int reset = sqlite3_reset(s);
+  return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_OK ? reset : rc;
+}
+
+int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols, tks__names *sources,
+                         const tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count,
+                         tks_error *error) {
+  *count = 0;
+  tks__connection *c;
+  int code = tks__pool_acquire(pool, day, &c, error);
+  if (code != TKS_OK || c == NULL) return code;
+  int rc = read_stretch(c, symbols, sources, stretch, records, capacity, count);
+  if (rc != SQLITE_OK) code = fail(c, pool, rc, error);
+  tks__pool_release(pool, c, rc != SQLITE_OK && rc != SQLITE_INTERRUPT);
+  return code;
+}
+
+/* --------------------------------------------------------------- summary */
+
+static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summary *summary) {
+  sqlite3_stmt *s = NULL;
+  size_t capacity = 0;
+  int rc = sqlite3_prepare_v2(c->db,
+                              "SELECT name, quotes, first_ns, last_ns, (SELECT value FROM meta WHERE key = 'last_seq')"
+                              " FROM symbol WHERE quotes > 0",
+                              -1, &s, NULL);
+  while (rc == SQLITE_OK && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+    rc = SQLITE_OK;
+    const char *name = (const char *)sqlite3_column_text(s, 0);
+    tks__day_symbol symbol = {
+        .count = (uint64_t)sqlite3_column_int64(s, 1),
+        .first_ns = sqlite3_column_int64(s, 2),
+        .last_ns = sqlite3_column_int64(s, 3),
+    };
+    summary->last_seq = (uint64_t)sqlite3_column_int64(s, 4);
+    if (name == NULL ||
+        tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol) != TKS_OK)
+      continue; /* a name that could never have been written; `doctor --full` finds it */
+    if (!tks__grow((void **)&summary->symbols, &capacity, summary->count + 1, sizeof symbol)) {
+      rc = SQLITE_NOMEM;
+      break;
+    }
+    summary->symbols[summary->count++] = symbol;
+  }
+  int finalized = sqlite3_finalize(s);
+  return rc == SQLITE_DONE ? finalized : rc;
+}
+
+int tks__sqlite_day_summary(tks__pool *pool, int32_t day, tks__names *symbols, tks__day_summary *summary,
+                            tks_error *error) {
+  *summary = (tks__day_summary){0};
+  tks__connection *c;
+  int code = tks__pool_acquire(pool, day, &c, error);
+  if (code != TKS_OK || c == NULL) return code;
+  int rc = read_summary(c, symbols, summary);
+  if (rc != SQLITE_OK) {
+    code = fail(c, pool, rc, error);
+    tks__free(summary->symbols);
+    *summary = (tks__day_summary){0};
+  }
+  tks__pool_release(pool, c, rc != SQLITE_OK && rc != SQLITE_INTERRUPT);
+  return code;
+}
+
+/* Runs a statement that gives one text; `expected` is what it must be. */
+static int expect(tks__connection *c, const tks__pool *pool, const char *sql, const char *expected,
+                  const char *what, tks_error *error) {
+  sqlite3_stmt *s = NULL;
+  int rc = sqlite3_prepare_v2(c->db, sql, -1, &s, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(s);
+  int code = TKS_OK;
+  if (rc != SQLITE_ROW) {
+    code = fail(c, pool, rc, error);
+  } else if (strcmp((const char *)sqlite3_column_text(s, 0), expected) != 0) {
+    char path[TKS__PATH_MAX];
+    tks__layout_day_file(pool->options.layout, c->day, path);
+    code = tks__fail(error, TKS_EDAYFILE, 0, "%s: %s %.120s", path, what, (const char *)sqlite3_column_text(s, 0));
+  }
+  (void)sqlite3_finalize(s);
+  return code;
+}
+
+int tks__sqlite_day_verify(tks__pool *pool, int32_t day, tks_error *error) {
+  tks__connection *c;
+  int code = tks__pool_acquire(pool, day, &c, error);
+  if (code != TKS_OK || c == NULL) return code;
+  c->deadline_ns = INT64_MAX;
+  code = expect(c, pool, "PRAGMA integrity_check(1)", "ok", "integrity check says:", error);
+  if (code == TKS_OK)
+    code = expect(c, pool,
+                  "SELECT group_concat(s.name) IS NULL FROM symbol s LEFT JOIN (SELECT symbol_id, COUNT(*) AS n,"
+                  " MIN(ts_ms * 1000000 + ts_sub_ns) AS lo, MAX(ts_ms * 1000000 + ts_sub_ns) AS hi FROM quote"
+                  " GROUP BY symbol_id) q ON q.symbol_id = s.id"
+                  " WHERE s.quotes <> ifnull(q.n, 0) OR (q.n > 0 AND (s.first_ns <> q.lo OR s.last_ns <> q.hi))",
+                  "1", "the symbols' summaries do not match the rows:", error);
+  if (code == TKS_OK)
+    code = expect(c, pool,
+                  "SELECT ifnull((SELECT MAX(seq) FROM quote), 0) <= (SELECT value FROM meta WHERE key = 'last_seq')"
+                  " AND NOT EXISTS (SELECT 1 FROM quote WHERE symbol_id NOT IN (SELECT id FROM symbol))",
+                  "1", "sequence numbers or symbols do not match:", error);
+  tks__pool_release(pool, c, code != TKS_OK);
+  return code;
+}

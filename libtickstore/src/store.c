@@ -1,0 +1,553 @@
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/memory.h"
+#include "base/utc.h"
+#include "ingest/validate.h"
+#include "persist/json_sink.h"
+#include "persist/sqlite_sink.h"
+
+/* ------------------------------------------------------------------ fork */
+
+static _Atomic uint32_t forks; /* how often this process came out of a fork as the child */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void in_child(void) { atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed); }
+static void watch_forks(void) { (void)pthread_atfork(NULL, NULL, in_child); }
+
+/* ----------------------------------------------------------------- gates */
+
+static _Atomic uint32_t next_gate;
+/* Which gate a thread uses. Initial-exec: one load instead of a call, also in a library loaded late (4 bytes fit its
+ * surplus). */
+static _Thread_local uint32_t my_gate __attribute__((tls_model("initial-exec")));
+
+int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error) {
+  if (store == NULL) return tks__fail(error, TKS_ENULL, 0, "store is NULL");
+  if (store->forks != atomic_load_explicit(&forks, memory_order_relaxed))
+    return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork; open it anew in the child");
+  if (my_gate == 0) my_gate = 1 + atomic_fetch_add_explicit(&next_gate, 1, memory_order_relaxed) % TKS__GATES;
+  *gate = &store->gates[my_gate - 1];
+  /* seq_cst, with the state: see invariant 1. */
+  atomic_fetch_add_explicit(&(*gate)->inside, 1, memory_order_seq_cst);
+  if (atomic_load_explicit(&store->state, memory_order_seq_cst) == TKS__STORE_OPEN) return TKS_OK;
+  tks__store_leave(*gate);
+  return tks__fail(error, TKS_ECLOSED, 0, "the store is closed");
+}
+
+void tks__store_leave(tks__gate *gate) {
+  /* Release: what was done inside is over for a close that sees the gate empty. */
+  atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_release);
+}
+
+/* ------------------------------------------------------------------- put */
+
+static int refuse(tks__engine *engine, tks__refusal why, int code) {
+  atomic_fetch_add_explicit(&engine->refused[why], 1, memory_order_relaxed);
+  return code;
+}
+
+static int check_time(tks__engine *engine, int64_t ts_ns, tks_error *error) {
+  if (ts_ns >= engine->earliest_ns) {
+    int64_t now_ns = tks__clock_now_ns();
+    int64_t latest = now_ns + (int64_t)engine->config.max_ahead_s * TKS__NS_PER_S;
+    atomic_store_explicit(&engine->latest_ns, latest, memory_order_relaxed);
+    if (ts_ns <= latest) return TKS_OK;
+  }
+  char text[TKS__UTC_TEXT_MAX];
+  (void)tks__utc_format(ts_ns, text);
+  return tks__fail(error, TKS_ETIME, 0, "ts_ns is %lld (%s), %s", (long long)ts_ns, text,
+                   ts_ns < engine->earliest_ns ? "before min_time_ns" : "more than max_ahead_s in the future");
+}
+
+/* Checks the quote and makes the record of it. */
+static int validate(tks__engine *engine, const tks_quote *quote, tks__record *record, tks_error *error) {
+  if (quote->source > tks__names_count(&engine->sources)) {
+    (void)tks__fail(error, TKS_ESOURCE, 0, "source is %u, no such id", quote->source);
+    return refuse(engine, TKS__REFUSED_SOURCE, TKS_ESOURCE);
+  }
+  int code = tks__validate_values(quote, error);
+  if (code != TKS_OK)
+    return refuse(engine,
+                  code == TKS_ESIDES  ? TKS__REFUSED_SIDES
+                  : code == TKS_ESIZE ? TKS__REFUSED_SIZE
+                                      : TKS__REFUSED_PRICE,
+                  code);
+  if (quote->ts_ns < engine->earliest_ns ||
+      quote->ts_ns > atomic_load_explicit(&engine->latest_ns, memory_order_relaxed)) {
+    code = check_time(engine, quote->ts_ns, error);
+    if (code != TKS_OK) return refuse(engine, TKS__REFUSED_TIME, code);
+  }
+  if (quote->bid > quote->ask && engine->config.crossed_policy == TKS_CROSSED_REFUSE) {
+    (void)tks__fail(error, TKS_ECROSSED, 0, "bid %.17g is above ask %.17g", quote->bid, quote->ask);
+    return refuse(engine, TKS__REFUSED_CROSSED, TKS_ECROSSED);
+  }
+  tks__validate_normalize(quote, record);
+  return TKS_OK;
+}
+
+/* Written under the symbol's lock only, read anywhere. */
+static void count_up(_Atomic uint64_t *counter) {
+  atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+enum { NO_ROOM = -1000 }; /* of the queue; not a status that leaves this file */
+
+/* Throttle, queue, ring, under the symbol's lock. `lose`: where the queue has no room, into the ring only. */
+static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *record, bool lose) {
+  tks__throttle_last *last = NULL;
+  if (engine->throttle.relative >= 0) {
+    bool known;
+    last = tks__throttle_entry(&symbol->throttle, record->source, &known);
+    if (last == NULL) return TKS_ENOMEM;
+    if (known && tks__throttle_repeats(&engine->throttle, last, record)) {
+      count_up(&symbol->throttled);
+      return TKS_THROTTLED;
+    }
+  }
+  if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records)) return TKS_ENOMEM;
+  int code = TKS_OK;
+  if (!tks__queue_push(engine->queue, record)) {
+    if (!lose) return NO_ROOM;
+    record->seq = tks__queue_lose(engine->queue);
+    code = TKS_EQUEUEFULL;
+  } else if (last != NULL) {
+    tks__throttle_note(last, record);
+  }
+  tks__ring_push(&symbol->ring, record);
+  /* Release: a reader that sees it also finds the record pending or written (cursor.c, copy_pending). */
+  atomic_store_explicit(&symbol->last_seq, record->seq, memory_order_release);
+  return code;
+}
+
+static int pass_stages_locked(tks__engine *engine, tks__symbol *symbol, tks__record *record, bool lose) {
+  tks__spinlock_acquire(&symbol->lock);
+  int code = pass_stages(engine, symbol, record, lose);
+  tks__spinlock_release(&symbol->lock);
+  return code;
+}
+
+/* Waits for room, outside the symbol's lock, and tries again; drops when the limit is over. */
+static int put_blocking(tks_store *store, tks__symbol *symbol, tks__record *record, tks_error *error) {
+  tks__engine *engine = store->engine;
+  atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
+  int64_t deadline_ns = tks__clock_monotonic_ns() + engine->config.block_limit_ms * TKS__NS_PER_MS;
+  int code = NO_ROOM;
+  while (code == NO_ROOM) {
+    bool room = tks__queue_wait(engine->queue, deadline_ns);
+    if (atomic_load_explicit(&store->state, memory_order_relaxed) != TKS__STORE_OPEN)
+      return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
+    code = pass_stages_locked(engine, symbol, record, !room);
+  }
+  return code;
+}
+
+int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error) {
+  tks__engine *engine = store->engine;
+  if (engine->queue == NULL) return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
+  tks__symbol *symbol = tks__symbols_get(&engine->symbols, quote->symbol);
+  if (symbol == NULL) {
+    (void)tks__fail(error, TKS_ESYMBOL, 0, "symbol is %u, no such id", quote->symbol);
+    return refuse(engine, TKS__REFUSED_SYMBOL, TKS_ESYMBOL);
+  }
+  tks__record record;
+  int code = validate(engine, quote, &record, error);
+  if (code != TKS_OK) return code;
+  if ((record.flags & TKS_FLAG_CROSSED) != 0 && engine->config.crossed_policy == TKS_CROSSED_DROP) {
+    atomic_fetch_add_explicit(&symbol->crossed_dropped, 1, memory_order_relaxed);
+    return TKS_CROSSED_DROPPED;
+  }
+  bool may_block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
+  code = pass_stages_locked(engine, symbol, &record, !may_block);
+  if (code == NO_ROOM) code = put_blocking(store, symbol, &record, error);
+  if (code == TKS_EQUEUEFULL)
+    (void)tks__fail(error, code, 0, "the queue holds %u records and the writer is behind; kept in the ring only",
+                    engine->config.queue_records);
+  if (code == TKS_ENOMEM) {
+    (void)tks__fail(error, code, 0, "out of memory for the symbol's ring or throttle");
+    return refuse(engine, TKS__REFUSED_MEMORY, code);
+  }
+  if (seq != NULL && (code == TKS_OK || code == TKS_EQUEUEFULL)) *seq = record.seq;
+  return code;
+}
+
+/* ------------------------------------------------------------------ open */
+
+static int make_absolute(const char *path, size_t length, char out[TKS__PATH_MAX], size_t *out_length,
+                         tks_error *error) {
+  if (path == NULL) return tks__fail(error, TKS_ENULL, 0, "path is NULL");
+  if (length == 0) return tks__fail(error, TKS_EINVAL, 0, "path is empty");
+  if (memchr(path, '\0', length) != NULL) return tks__fail(error, TKS_EINVAL, 0, "path contains a NUL byte");
+  size_t n = 0;
+  /* The host may change its working directory while the store is open. */
+  if (path[0] != '/') {
+    if (getcwd(out, TKS__PATH_MAX) == NULL) return tks__fail_errno(error, errno, "cannot get the working directory");
+    n = strlen(out);
+    if (n + 1 < TKS__PATH_MAX) out[n++] = '/';
+  }
+  if (n + length >= TKS__PATH_MAX) return tks__fail(error, TKS_EINVAL, 0, "path of %zu bytes is too long", length);
+  memcpy(out + n, path, length);
+  n += length;
+  while (n > 1 && out[n - 1] == '/') n--;
+  out[n] = '\0';
+  *out_length = n;
+  return TKS_OK;
+}
+
+/* A directory without a manifest becomes a store only if there is nothing else in it: neither somebody's home directory,
+ * nor a store whose manifest was lost and whose sequence numbers would be given out again. */
+static int check_empty(const tks__layout *layout, tks_error *error) {
+  tks__fs_names names;
+  int errnum = tks__fs_list(layout->root, &names);
+  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot read %s", layout->root);
+  int code = TKS_OK;
+  for (size_t i = 0; i < names.count && code == TKS_OK; i++) {
+    if (strcmp(names.names[i], "lock") == 0 || strncmp(names.names[i], "store.json", 10) == 0) continue;
+    code = tks__fail(error, TKS_ENOTSTORE, 0, "%s holds %.64s but no store.json: not a store, and not empty", layout->root,
+                     names.names[i]);
+  }
+  tks__fs_names_free(&names);
+  return code;
+}
+
+static int take_lock(tks__engine *engine, tks_error *error) {
+  char path[TKS__PATH_MAX];
+  tks__layout_lock(&engine->layout, path);
+  int errnum = tks__fs_open(path, O_RDWR | O_CREAT, 0644, &engine->lock_fd);
+  if (errnum != 0) {
+    engine->lock_fd = -1;
+    return tks__fail_errno(error, errnum, "cannot open %s", path);
+  }
+  errnum = tks__fs_lock(engine->lock_fd);
+  if (errnum == 0) return TKS_OK;
+  if (errnum == EAGAIN || errnum == EACCES)
+    return tks__fail(error, TKS_ELOCKED, errnum, "%s is open for writing elsewhere", engine->layout.root);
+  return tks__fail_errno(error, errnum, "cannot lock %s", path);
+}
+
+static void release_lock(tks__engine *engine) {
+  if (engine->lock_fd < 0) return;
+  /* Explicitly: a forked child may hold the same open file description. */
+  (void)tks__fs_unlock(engine->lock_fd);
+  (void)tks__fs_close(engine->lock_fd);
+}
+
+static int open_manifest(tks__engine *engine, tks_error *error) {
+  bool missing;
+  int code = tks__manifest_read(&engine->layout, &engine->manifest, &missing, error);
+  if (engine->config.read_only) return code;
+  if (missing) {
+    code = check_empty(&engine->layout, error);
+    if (code == TKS_OK) tks__manifest_init(&engine->manifest, engine->config.backend);
+  }
+  if (code != TKS_OK) return code;
+  if (!engine->manifest.clean)
+    tks__log_write(&engine->log, TKS_LOG_WARN, "%s was not closed; sequence numbers go on at %llu", engine->layout.root,
+                   (unsigned long long)engine->manifest.next_seq);
+  return TKS_OK;
+}
+
+/* Marks the store as in use, with a reserve of sequence numbers above anything given out until the next such call. */
+static uint64_t write_reserve(void *context, uint64_t tail) {
+  tks__engine *engine = context;
+  tks__manifest manifest = engine->manifest;
+  manifest.backend = engine->config.backend;
+  manifest.clean = false;
+  manifest.next_seq = tail + TKS__SEQ_RESERVE;
+  tks_error error;
+  if (tks__manifest_write(&engine->layout, &manifest, &error) != TKS_OK)
+    tks__log_write(&engine->log, TKS_LOG_ERROR, "%s", error.message);
+  return manifest.next_seq;
+}
+
+static void release_readers(void *context, int32_t day) {
+  tks__engine *engine = context;
+  tks__pool_forget(&engine->pool, day);
+}
+
+static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
+  const tks_config *c = &engine->config;
+  sinks[0] = sinks[1] = NULL;
+  if ((c->backend & TKS_SQLITE) != 0) {
+    const tks__sqlite_sink_options options = {
+        .dayfile =
+            {
+                .layout = &engine->layout,
+                .symbols = &engine->symbols.names,
+                .sources = &engine->sources,
+                .log = &engine->log,
+                .synchronous = c->synchronous,
+                .checkpoint_pages = c->checkpoint_pages,
+                .busy_timeout_ms = c->busy_timeout_ms,
+                .temp_store_memory = c->temp_store_memory,
+                .page_cache_bytes = c->page_cache_bytes,
+                .release_readers = release_readers,
+                .release_context = engine,
+            },
+        .max_open_days = c->max_open_days,
+        .late_close_s = c->late_close_s,
+    };
+    sinks[0] = tks__sqlite_sink_new(&options);
+    if (sinks[0] == NULL) return TKS_ENOMEM;
+  }
+  if ((c->backend & TKS_JSON) != 0) {
+    const tks__json_sink_options options = {
+        .layout = &engine->layout,
+        .symbols = &engine->symbols.names,
+        .sources = &engine->sources,
+        .log = &engine->log,
+        .broker_id = engine->broker_id,
+        .late_close_s = c->late_close_s,
+    };
+    sinks[1] = tks__json_sink_new(&options);
+    if (sinks[1] == NULL) {
+      if (sinks[0] != NULL) (void)sinks[0]->ops->close(sinks[0], NULL);
+      return TKS_ENOMEM;
+    }
+  }
+  return TKS_OK;
+}
+
+static int start_writer(tks__engine *engine, tks_error *error) {
+  tks__sink *sinks[TKS__LANES];
+  int code = make_sinks(engine, sinks);
+  if (code != TKS_OK) return tks__fail(error, code, 0, "out of memory opening the sinks");
+  const tks__writer_options options = {
+      .config = &engine->config,
+      .log = &engine->log,
+      .first_seq = engine->manifest.next_seq,
+      .reserve = write_reserve,
+      .reserve_context = engine,
+      .reserved_seq = engine->manifest.next_seq + TKS__SEQ_RESERVE,
+  };
+  code = tks__writer_start(&options, sinks, &engine->writer, error);
+  if (code == TKS_OK) engine->queue = tks__writer_queue(engine->writer);
+  return code;
+}
+
+static int open_names(tks__engine *engine, tks_error *error) {
+  int code = tks__symbols_init(&engine->symbols, engine->config.max_symbols);
+  if (code != TKS_OK) return tks__fail(error, code, 0, "out of memory for %u symbols", engine->config.max_symbols);
+  code = tks__names_init(&engine->sources, engine->config.max_sources);
+  if (code == TKS_OK) return TKS_OK;
+  tks__symbols_deinit(&engine->symbols);
+  return tks__fail(error, code, 0, "out of memory for %u sources", engine->config.max_sources);
+}
+
+static int open_pool(tks__engine *engine, tks_error *error) {
+  const tks_config *c = &engine->config;
+  const tks__pool_options options = {
+      .layout = &engine->layout,
+      .connections = c->read_connections,
+      .life_s = c->connection_life_s,
+      .busy_timeout_ms = c->busy_timeout_ms,
+      .deadline_ms = c->read_deadline_ms,
+      .temp_store_memory = c->temp_store_memory,
+      .mmap_bytes = c->mmap_bytes,
+  };
+  int code = tks__pool_init(&engine->pool, &options);
+  return code == TKS_OK ? TKS_OK : tks__fail(error, code, 0, "out of memory for reading connections");
+}
+
+static void connect_reader(tks__engine *engine) {
+  uint32_t backend = engine->config.read_only ? engine->manifest.backend : engine->config.backend;
+  engine->reader = (tks__reader){
+      .layout = &engine->layout,
+      .pool = &engine->pool,
+      .symbols = &engine->symbols,
+      .sources = &engine->sources,
+      .writer = engine->writer,
+      .primary = (backend & TKS_SQLITE) != 0 ? TKS_SQLITE : TKS_JSON,
+      .ring_records = engine->config.ring_records,
+  };
+}
+
+static int prepare(tks__engine *engine, const char *path, size_t length, const tks_config *config, tks_error *error) {
+  int code = tks__config_take(config, &engine->config, error);
+  if (code != TKS_OK) return code;
+  char absolute[TKS__PATH_MAX];
+  code = make_absolute(path, length, absolute, &length, error);
+  if (code != TKS_OK) return code;
+  if (!tks__layout_init(&engine->layout, absolute, length))
+    return tks__fail(error, TKS_EINVAL, 0, "path of %zu bytes is too long", length);
+  if (engine->config.broker_id_length > 0) {
+    int bad = tks__name_check(engine->config.broker_id, (size_t)engine->config.broker_id_length);
+    if (bad != TKS_OK) return tks__fail(error, TKS_ECONFIG, bad, "broker_id: %s", tks_strerror(bad));
+    memcpy(engine->broker_id, engine->config.broker_id, (size_t)engine->config.broker_id_length);
+  }
+  engine->config.broker_id = engine->broker_id;
+  engine->log = (tks__log){
+      .write = engine->config.log, .context = engine->config.log_context, .level = (int32_t)engine->config.log_level};
+  engine->throttle = (tks__throttle_rule){.relative = engine->config.throttle_relative,
+                                          .max_age_ns = engine->config.throttle_max_age_ms * TKS__NS_PER_MS};
+  engine->earliest_ns = engine->config.min_time_ns;
+  atomic_init(&engine->latest_ns, INT64_MIN);
+  engine->lock_fd = -1;
+  return TKS_OK;
+}
+
+/* Each step's failure undoes exactly the steps before it. */
+static int open_engine(tks__engine *engine, tks_error *error) {
+  int code = TKS_OK;
+  if (!engine->config.read_only) {
+    int errnum = tks__fs_mkdirs(engine->layout.root, "");
+    if (errnum != 0) return tks__fail_errno(error, errnum, "cannot create %s", engine->layout.root);
+    code = take_lock(engine, error);
+    if (code != TKS_OK) goto no_lock;
+  }
+  code = open_manifest(engine, error);
+  if (code != TKS_OK) goto no_lock;
+  code = open_names(engine, error);
+  if (code != TKS_OK) goto no_lock;
+  code = open_pool(engine, error);
+  if (code != TKS_OK) goto no_pool;
+  if (!engine->config.read_only) {
+    tks__manifest in_use = engine->manifest;
+    in_use.backend = engine->config.backend;
+    in_use.clean = false;
+    in_use.next_seq += TKS__SEQ_RESERVE;
+    code = tks__manifest_write(&engine->layout, &in_use, error);
+    if (code == TKS_OK) code = start_writer(engine, error);
+    if (code != TKS_OK) goto no_writer;
+  }
+  connect_reader(engine);
+  return TKS_OK;
+
+no_writer:
+  tks__pool_deinit(&engine->pool);
+no_pool:
+  tks__names_deinit(&engine->sources);
+  tks__symbols_deinit(&engine->symbols);
+no_lock:
+  release_lock(engine);
+  return code;
+}
+
+static pthread_mutex_t shells_lock = PTHREAD_MUTEX_INITIALIZER;
+static tks_store *shells;
+
+int tks__store_open(const char *path, size_t length, const tks_config *config, tks_store **out, tks_error *error) {
+  *out = NULL;
+  (void)pthread_once(&fork_once, watch_forks);
+  tks_store *store = tks__aligned_alloc(_Alignof(tks_store), sizeof *store);
+  tks__engine *engine = tks__calloc(1, sizeof *engine);
+  int code = store != NULL && engine != NULL ? TKS_OK : tks__fail(error, TKS_ENOMEM, 0, "out of memory opening a store");
+  if (code == TKS_OK) code = prepare(engine, path, length, config, error);
+  if (code == TKS_OK) code = open_engine(engine, error);
+  if (code != TKS_OK) {
+    tks__free(engine);
+    tks__free(store);
+    return code;
+  }
+  memset(store, 0, sizeof *store);
+  store->engine = engine;
+  store->forks = atomic_load_explicit(&forks, memory_order_relaxed);
+  (void)pthread_mutex_lock(&shells_lock);
+  store->next = shells;
+  shells = store;
+  (void)pthread_mutex_unlock(&shells_lock);
+  *out = store;
+  return TKS_OK;
+}
+
+/* ----------------------------------------------------------------- close */
+
+static void wait_until_empty(tks_store *store) {
+  for (int i = 0; i < TKS__GATES; i++) {
+    /* Acquire: pairs with the release in tks__store_leave. */
+    while (atomic_load_explicit(&store->gates[i].inside, memory_order_seq_cst) != 0) {
+      /* Those that wait for room or for durability see the closing state. Again and again: one may begin to wait just
+       * after it was called. */
+      if (store->engine->writer != NULL) {
+        tks__queue_release_waiters(store->engine->queue);
+        tks__writer_interrupt(store->engine->writer);
+      }
+      (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+    }
+  }
+}
+
+static int close_engine(tks__engine *engine, tks_error *error) {
+  int code = TKS_OK;
+  if (engine->writer != NULL) {
+    uint64_t next_seq;
+    code = tks__writer_close(engine->writer, engine->config.close_limit_ms, &next_seq, error);
+    engine->manifest.next_seq = next_seq;
+    engine->manifest.backend = engine->config.backend;
+    engine->manifest.clean = true;
+    tks_error manifest_error;
+    /* Not fatal: the reserve written at open still keeps sequence numbers apart. */
+    if (tks__manifest_write(&engine->layout, &engine->manifest, &manifest_error) != TKS_OK)
+      tks__log_write(&engine->log, TKS_LOG_WARN, "%s", manifest_error.message);
+  }
+  tks__pool_deinit(&engine->pool);
+  tks__names_deinit(&engine->sources);
+  tks__symbols_deinit(&engine->symbols);
+  release_lock(engine);
+  tks__free(engine);
+  return code;
+}
+
+int tks__store_close(tks_store *store, tks_error *error) {
+  if (store == NULL) return tks__fail(error, TKS_ENULL, 0, "store is NULL");
+  if (store->forks != atomic_load_explicit(&forks, memory_order_relaxed))
+    return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork and belongs to the parent");
+  uint32_t open = TKS__STORE_OPEN;
+  if (!atomic_compare_exchange_strong(&store->state, &open, TKS__STORE_CLOSING))
+    return tks__fail(error, TKS_ECLOSED, 0, "the store is already closed");
+  wait_until_empty(store);
+  int code = close_engine(store->engine, error);
+  store->engine = NULL;
+  atomic_store(&store->state, TKS__STORE_CLOSED);
+  return code;
+}
+
+/* ----------------------------------------------------------------- stats */
+
+static void sum_symbols(const tks__engine *engine, tks_store_stats *stats) {
+  uint32_t count = tks__names_count(&engine->symbols.names);
+  stats->symbols = count;
+  for (uint32_t id = 1; id <= count; id++) {
+    const tks__symbol *s = &engine->symbols.entries[id];
+    stats->throttled += atomic_load_explicit(&s->throttled, memory_order_relaxed);
+    stats->crossed_dropped += atomic_load_explicit(&s->crossed_dropped, memory_order_relaxed);
+    stats->ring_bytes += atomic_load_explicit(&s->ring.bytes, memory_order_relaxed);
+    stats->ring_records += tks__ring_count(&s->ring, engine->config.ring_records);
+  }
+}
+
+static void sum_refusals(const tks__engine *engine, tks_store_stats *stats) {
+  uint64_t *fields[TKS__REFUSALS] = {
+      [TKS__REFUSED_SYMBOL] = &stats->refused_symbol,   [TKS__REFUSED_SOURCE] = &stats->refused_source,
+      [TKS__REFUSED_SIDES] = &stats->refused_sides,     [TKS__REFUSED_PRICE] = &stats->refused_price,
+      [TKS__REFUSED_SIZE] = &stats->refused_size,       [TKS__REFUSED_TIME] = &stats->refused_time,
+      [TKS__REFUSED_CROSSED] = &stats->refused_crossed, [TKS__REFUSED_MEMORY] = &stats->refused_memory,
+  };
+  for (int i = 0; i < TKS__REFUSALS; i++) {
+    *fields[i] = atomic_load_explicit(&engine->refused[i], memory_order_relaxed);
+    stats->refused += *fields[i];
+  }
+}
+
+void tks__store_stats(tks_store *store, tks_store_stats *stats) {
+  tks__engine *engine = store->engine;
+  stats->backend = engine->writer != NULL ? engine->config.backend : engine->manifest.backend;
+  if (engine->writer != NULL) tks__writer_stats(engine->writer, stats);
+  sum_symbols(engine, stats);
+  sum_refusals(engine, stats);
+  stats->sources = tks__names_count(&engine->sources);
+  stats->blocked = atomic_load_explicit(&engine->blocked, memory_order_relaxed);
+  stats->read_connections = atomic_load_explicit(&engine->pool.open, memory_order_relaxed);
+  stats->received = stats->accepted + stats->throttled + stats->crossed_dropped + stats->refused;
+}

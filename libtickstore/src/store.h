@@ -1,0 +1,86 @@
+/* store.h - the composition root: what is opened, closed and called in which order. No stage knows another; they meet
+ * here.
+ *
+ * A handle is a small shell that is never freed, so that a call that comes after close gets an answer instead of a crash.
+ * Behind it stands the engine, which goes with close.
+ *
+ *   1. A call enters through a gate: it counts itself, then looks at the state. Close sets the state, then waits until every
+ *      gate is empty (both seq_cst). So no call runs on an engine that is being taken down.
+ *   2. Put passes validate, throttle, queue and ring under the symbol's lock: a ring is in sequence order.
+ *   3. The engine is taken down in the reverse order of its making: writer (which drains), pool, manifest, lock. */
+#ifndef TKS_STORE_H
+#define TKS_STORE_H
+
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "ingest/symbols.h"
+#include "persist/manifest.h"
+#include "persist/writer.h"
+#include "query/reader.h"
+
+#define TKS__GATES 8 /* calling threads spread over so many counters, so that they do not share a cache line */
+
+typedef struct tks__gate {
+  _Alignas(64) _Atomic uint64_t inside;
+} tks__gate;
+
+/* Why put refused, for the counters. */
+typedef enum tks__refusal {
+  TKS__REFUSED_SYMBOL,
+  TKS__REFUSED_SOURCE,
+  TKS__REFUSED_SIDES,
+  TKS__REFUSED_PRICE,
+  TKS__REFUSED_SIZE,
+  TKS__REFUSED_TIME,
+  TKS__REFUSED_CROSSED,
+  TKS__REFUSED_MEMORY,
+  TKS__REFUSALS,
+} tks__refusal;
+
+typedef struct tks__engine {
+  /* what put reads */
+  tks__queue *queue; /* NULL: read-only */
+  tks__symbols symbols;
+  tks__names sources;
+  tks__throttle_rule throttle;
+  int64_t earliest_ns;
+  _Atomic int64_t latest_ns; /* event times up to here are known to be fine; beyond, the clock is looked at */
+  tks_config config;
+
+  tks__log log;
+  tks__layout layout;
+  tks__pool pool;
+  tks__writer *writer; /* NULL: read-only */
+  tks__reader reader;
+  tks__manifest manifest;
+  int lock_fd; /* -1: none */
+  char broker_id[TKS_NAME_MAX + 1];
+
+  _Atomic uint64_t refused[TKS__REFUSALS];
+  _Atomic uint64_t blocked;
+} tks__engine;
+
+typedef enum tks__store_state { TKS__STORE_OPEN, TKS__STORE_CLOSING, TKS__STORE_CLOSED } tks__store_state;
+
+struct tks_store {
+  tks__gate gates[TKS__GATES];
+  _Atomic uint32_t state; /* tks__store_state */
+  uint32_t forks;         /* process-wide count of forks survived as a child, at open */
+  tks__engine *engine;    /* valid inside a gate */
+  struct tks_store *next; /* all shells ever made hang together, so that none counts as leaked */
+};
+
+int tks__store_open(const char *path, size_t length, const tks_config *config, tks_store **store, tks_error *error);
+int tks__store_close(tks_store *store, tks_error *error);
+
+/* TKS_OK: inside, call tks__store_leave with the same gate. Else TKS_ENULL, TKS_EFORK or TKS_ECLOSED. */
+int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error);
+void tks__store_leave(tks__gate *gate);
+
+/* One quote through all stages. See tks_put_quote. */
+int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error);
+
+void tks__store_stats(tks_store *store, tks_store_stats *stats);
+
+#endif

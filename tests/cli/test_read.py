@@ -1,0 +1,572 @@
+#!/usr/bin/env python3
+"""The reading subcommands: symbols, recent, range, sql, stats, doctor, demo, and the manners of the command as a whole.
+
+Stores are filled through `import --format csv`; what must come out is computed here from the same rows.
+"""
+import csv
+import io
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+import unittest
+from datetime import datetime, timezone
+
+COMMAND = os.environ.get("TICKSTORE_COMMAND", "")
+DATA = pathlib.Path(os.environ.get("TICKSTORE_TEST_DATA", "/nonexistent"))
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+START = int(datetime(2026, 1, 18, tzinfo=timezone.utc).timestamp()) * SECOND
+SUBCOMMANDS = ["import", "symbols", "recent", "range", "sql", "stats", "doctor", "demo"]
+COLUMNS = ["time", "symbol", "bid", "ask", "bid_size", "ask_size", "source", "seq"]
+
+
+def setUpModule():
+    if not COMMAND or not os.access(COMMAND, os.X_OK):
+        raise unittest.SkipTest("TICKSTORE_COMMAND names no program")
+
+
+def rfc3339(ns):
+    seconds, rest = divmod(ns, SECOND)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def run(*arguments, stdin=None, env=None):
+    environment = {**os.environ, "TICKSTORE_PATH": "", **(env or {})}
+    return subprocess.run([COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=280,
+                          env=environment)
+
+
+def csv_text(rows):
+    """Rows of (ns, symbol, bid, ask, bid_size, ask_size, source); None is an absent side."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["timestamp_ns", "symbol", "bid", "ask", "bid_size", "ask_size", "source"])
+    for row in rows:
+        writer.writerow(["" if value is None else value for value in row])
+    return out.getvalue()
+
+
+def make_rows():
+    """Four days, one of them without quotes; equal times, absent and crossed sides, names that need quoting."""
+    seed = int(os.environ.get("TICKSTORE_TEST_SEED", "20260118"))
+    print(f"seed {seed}", flush=True)
+    chance = random.Random(seed)
+    names = ["EURUSD", "XAUUSD", "EUR/USD", 'odd,"name"', "Ωμέγα", " edge "]
+    rows = []
+    for day in (0, 1, 3):
+        at = START + day * DAY
+        for _ in range(400):
+            at += chance.choice([0, 1, 999, 250_000, 1_000_000, 17 * SECOND])
+            bid = round(chance.uniform(0.5, 2), chance.choice([1, 5, 9]))
+            ask = bid + chance.choice([0.00001, 0.1, 0, -0.00002, 1 / 3])
+            side = chance.random()
+            rows.append((at, chance.choice(names), None if side < 0.05 else bid, None if side > 0.95 else ask,
+                         chance.choice([0, 1.5, 1e6]), chance.choice([0, 0.1, 250000]), chance.choice(["", "LP1", "LP,2"])))
+        rows.append((START + (day + 1) * DAY - 1, "EURUSD", 1.25, 1.5, 0, 0, "LP1"))
+    return rows
+
+
+def fill(store, rows, *options):
+    done = run("import", "--store", store, "--format", "csv", "--quiet", *options, "-", stdin=csv_text(rows))
+    if done.returncode != 0:
+        raise RuntimeError(f"import: {done.returncode} {done.stderr}")
+
+
+def number(text):
+    return None if text == "" else float(text)
+
+
+class StoreTest(unittest.TestCase):
+    """One store, filled once, that no test changes."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory(prefix="read-")
+        cls.addClassCleanup(cls.scratch.cleanup)
+        cls.store = pathlib.Path(cls.scratch.name) / "store"
+        cls.rows = make_rows()
+        fill(cls.store, cls.rows)
+
+    def call(self, subcommand, *arguments, code=0, stdin=None):
+        done = run(subcommand, "--store", self.store, *arguments, stdin=stdin)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.stderr = done.stderr
+        return done.stdout
+
+    def table(self, *arguments, **options):
+        return list(csv.DictReader(io.StringIO(self.call(*arguments, "--format", "csv", **options))))
+
+    def expected(self, symbol, start=None, end=None, source=None):
+        """Ordered by time, then by arrival."""
+        rows = [row for row in self.rows if row[1] == symbol and (start is None or row[0] >= start)
+                and (end is None or row[0] < end) and (source is None or row[6] == source)]
+        return sorted(rows, key=lambda row: row[0])
+
+    def assert_rows(self, got, expected):
+        def values(row):
+            return (row["time"], row["symbol"], number(row["bid"]), number(row["ask"]), number(row["bid_size"]),
+                    number(row["ask_size"]), row["source"])
+        self.assertEqual([values(row) for row in got], [(rfc3339(row[0]), *row[1:]) for row in expected])
+
+
+class RangeTest(StoreTest):
+    def test_everything(self):
+        for symbol in sorted({row[1] for row in self.rows}):
+            got = self.table("range", symbol)
+            self.assert_rows(got, self.expected(symbol))
+            self.assertEqual(list(got[0]), COLUMNS)
+            keys = [(row["time"], int(row["seq"])) for row in got]
+            self.assertEqual(keys, sorted(keys))
+            self.assertEqual(len(set(keys)), len(keys))
+
+    def test_is_half_open_in_every_notation_of_time(self):
+        start, end = START + 40 * SECOND, START + DAY + 3 * SECOND
+        expected = self.expected("EURUSD", start, end)
+        self.assertGreater(len(expected), 3)
+        moment = expected[1][0]
+        for bounds in [(start, end), (rfc3339(start), rfc3339(end)), (f"{start}ns", f"{end // 1000}us"),
+                       (f"{start // 10**6}ms", f"{end // SECOND}s"),
+                       ("2026-01-18T02:00:40+02:00", "2026-01-18t22:00:03-02:00")]:
+            self.assert_rows(self.table("range", "EURUSD", "--from", bounds[0], "--to", bounds[1]), expected)
+        self.assert_rows(self.table("range", "EURUSD", "--from", "2026-01-19", "--to", "2026-01-20"),
+                         self.expected("EURUSD", START + DAY, START + 2 * DAY))
+        self.assert_rows(self.table("range", "EURUSD", "--from", moment, "--to", moment), [])
+        self.assert_rows(self.table("range", "EURUSD", "--from", moment, "--to", moment + 1),
+                         self.expected("EURUSD", moment, moment + 1))
+        self.assert_rows(self.table("range", "EURUSD", "--to", "-1s"), [])
+
+    def test_limit_descending_and_source(self):
+        everything = self.table("range", "EURUSD")
+        self.assertEqual(self.table("range", "EURUSD", "--desc"), everything[::-1])
+        self.assertEqual(self.table("range", "EURUSD", "--limit", "7"), everything[:7])
+        self.assertEqual(self.table("range", "EURUSD", "--limit", "7", "--desc"), everything[:-8:-1])
+        self.assert_rows(self.table("range", "EURUSD", "--source", "LP,2"), self.expected("EURUSD", source="LP,2"))
+        self.assertEqual(self.table("range", "EURUSD", "--source", "LP9"), [])
+        self.assertIn("LP9", self.stderr)
+
+    def test_csv_comes_back_through_import(self):
+        other = pathlib.Path(self.scratch.name) / "other"
+        for symbol in sorted({row[1] for row in self.rows}):
+            done = run("import", "--store", other, "--format", "csv", "--quiet", "-", stdin=self.call("range", symbol))
+            self.assertEqual(done.returncode, 0, done.stderr)
+        for symbol in sorted({row[1] for row in self.rows}):
+            again = run("range", "--store", other, symbol).stdout.splitlines()
+            first = self.call("range", symbol).splitlines()
+            self.assertEqual([line.rsplit(",", 1)[0] for line in again], [line.rsplit(",", 1)[0] for line in first])
+
+    def test_json(self):
+        lines = [json.loads(line) for line in self.call("range", "EURUSD", "--format", "json").splitlines()]
+        expected = self.expected("EURUSD")
+        self.assertEqual(len(lines), len(expected))
+        for line, row in zip(lines, expected):
+            self.assertEqual(list(line)[:7], ["symbol", "bid", "ask", "spread", "timestamp", "lp", "seq"])
+            self.assertEqual((line["timestamp"], line["symbol"], line["bid"], line["ask"], line.get("bid_size", 0),
+                              line.get("ask_size", 0), line["lp"]), (rfc3339(row[0]), *row[1:]))
+            if row[2] is None or row[3] is None:
+                self.assertIsNone(line["spread"])
+            else:
+                self.assertAlmostEqual(line["spread"], row[3] - row[2], places=12)
+
+    def test_table(self):
+        lines = self.call("range", "XAUUSD", "--format", "table").splitlines()
+        self.assertEqual(lines[0].split(), COLUMNS)
+        self.assertEqual(len(lines), 1 + len(self.expected("XAUUSD")))
+        column = lines[0].index("symbol")
+        self.assertTrue(all(line[column:].startswith("XAUUSD") for line in lines[1:]))
+        points = {match.start() for line in lines[1:] for match in [re.search(r"(?<=XAUUSD) +\d+(\.)", line)] if match}
+        self.assertTrue(points)
+
+    def test_timing_is_on_stderr(self):
+        rows = self.table("range", "EURUSD", "--timing")
+        self.assertRegex(self.stderr, rf"^{len(rows):,} rows in .*, .* rows/s$")
+
+    def test_a_closed_pipe_is_no_failure(self):
+        command = f"'{COMMAND}' range --store '{self.store}' EURUSD | head -n 1; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.stdout.splitlines(), [",".join(COLUMNS), "0"])
+        self.assertEqual(done.stderr, "")
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "there is no /dev/full")
+    def test_a_full_disk_is_one(self):
+        for arguments in [("range", "EURUSD"), ("range", "EURUSD", "--format", "table"), ("symbols",), ("stats",),
+                          ("sql", "SELECT * FROM ticks"), ("doctor",)]:
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([COMMAND, *arguments[:1], "--store", self.store, *arguments[1:]], stdout=full,
+                                      stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1, arguments)
+            self.assertIn("No space left on device", done.stderr)
+
+
+class RecentTest(StoreTest):
+    def test_oldest_first_newest_last_over_days(self):
+        everything = self.table("range", "EURUSD")
+        for count in (1, 5, 10, len(everything) - 1, len(everything), len(everything) + 1, 2_000_000_000):
+            self.assertEqual(self.table("recent", "EURUSD", "-n", count), everything[-count:])
+        self.assertEqual(self.table("recent", "EURUSD"), everything[-10:])
+
+    def test_json(self):
+        last = json.loads(self.call("recent", "EURUSD", "-n", "1", "--format", "json"))
+        self.assertEqual((last["bid"], last["ask"], last["lp"]), (1.25, 1.5, "LP1"))
+
+
+class SymbolsTest(StoreTest):
+    def test_counts_and_times(self):
+        got = {row["symbol"]: row for row in self.table("symbols")}
+        self.assertEqual(sorted(got), sorted({row[1] for row in self.rows}))
+        for symbol, row in got.items():
+            expected = self.expected(symbol)
+            self.assertEqual((int(row["count"]), row["first"], row["last"]),
+                             (len(expected), rfc3339(expected[0][0]), rfc3339(expected[-1][0])))
+        lines = [json.loads(line) for line in self.call("symbols", "--format", "json").splitlines()]
+        self.assertEqual({line["symbol"]: line["count"] for line in lines},
+                         {symbol: int(row["count"]) for symbol, row in got.items()})
+
+    def test_unknown_symbols_get_a_hint(self):
+        for subcommand in ("recent", "range"):
+            for name, hint in [("eurusd", "EURUSD"), ("EURUSE", "EURUSD"), ("XAU/USD", "XAUUSD"), ("Ωμέγ", "Ωμέγα")]:
+                self.call(subcommand, name, code=1)
+                self.assertRegex(self.stderr, f"did you mean .*{hint}")
+                self.assertEqual(len(self.stderr.splitlines()), 1)
+            self.call(subcommand, "COMPLETELYELSE", code=1)
+            self.assertNotIn("did you mean", self.stderr)
+
+
+class SqlTest(StoreTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.mirror = sqlite3.connect(":memory:")
+        cls.addClassCleanup(cls.mirror.close)
+        cls.mirror.execute("CREATE TABLE ticks(id INTEGER, symbol TEXT, timestamp INTEGER, bid REAL, ask REAL, spread REAL,"
+                           " lp_source TEXT, created_at INTEGER, timestamp_ns INTEGER, bid_size REAL, ask_size REAL,"
+                           " flags INTEGER)")
+        for path in sorted((cls.store / "db").rglob("ticks_*.db")):
+            with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as day:
+                cls.mirror.executemany(f"INSERT INTO ticks VALUES({','.join('?' * 12)})", day.execute("SELECT * FROM ticks"))
+            day.close()
+
+    def same(self, query):
+        expected = self.mirror.execute(query).fetchall()
+        got = [list(row.values()) for row in map(json.loads, self.call("sql", "--format", "json", query).splitlines())]
+        self.assertEqual(got, [list(row) for row in expected], query)
+
+    def test_the_mirror_has_every_row(self):
+        self.assertEqual(self.mirror.execute("SELECT COUNT(*) FROM ticks").fetchone()[0], len(self.rows))
+
+    def test_like_one_table(self):
+        for query in ["SELECT COUNT(*) AS c FROM ticks", "SELECT * FROM ticks ORDER BY id",
+                      "SELECT symbol, COUNT(*) AS c, MIN(timestamp) AS a, MAX(timestamp) AS b FROM ticks GROUP BY symbol",
+                      "SELECT lp_source, COUNT(DISTINCT symbol) AS c FROM ticks GROUP BY 1 ORDER BY 1",
+                      "SELECT a.id, b.id AS other FROM ticks a JOIN ticks b ON a.symbol = b.symbol AND a.timestamp_ns = "
+                      "b.timestamp_ns WHERE a.id < b.id ORDER BY 1, 2",
+                      "SELECT id FROM ticks WHERE symbol IN (SELECT symbol FROM ticks WHERE bid > ask) ORDER BY timestamp_ns, id"]:
+            self.same(query)
+
+    def test_conditions_that_are_pushed_down(self):
+        chance = random.Random(7)
+        symbols = sorted({row[1] for row in self.rows})
+
+        def value(column):
+            at = chance.choice(self.rows)[0] // (10**6 if column == "timestamp" else 1) + chance.choice([-1, 0, 0, 1])
+            return chance.choice([f"{at}"] * 6 + [f"{at}.5", f"{at / 1.0!r}", f"'{at}'", "NULL", "'abc'", "1e30", "-1e30",
+                                                  "9223372036854775807", "-9223372036854775808"])
+
+        def term():
+            column = chance.choice(["timestamp", "timestamp_ns"])
+            name = chance.choice(symbols + ["nothing", "eurusd"]).replace("'", "''")
+            return chance.choice([
+                f"symbol = '{name}'", f"symbol = '{name}' COLLATE NOCASE", f"symbol IN ('{name}', 'EURUSD')",
+                f"symbol > '{name}'", "bid IS NULL", f"{column} BETWEEN {value(column)} AND {value(column)}",
+                f"{column} {chance.choice(['=', '<', '<=', '>', '>=', 'IS'])} {value(column)}",
+                f"({column} < {value(column)} OR symbol = '{name}')"])
+
+        orders = ["timestamp_ns, id", "timestamp_ns DESC, id DESC", "timestamp, timestamp_ns, id", "timestamp, id",
+                  "timestamp DESC, timestamp_ns, id", "id"]
+        for _ in range(150):
+            where = " AND ".join(term() for _ in range(chance.randint(1, 3)))
+            self.same(f"SELECT COUNT(*) AS c, SUM(id) AS s, MAX(ask) AS m FROM ticks WHERE {where}")
+            self.same(f"SELECT id, symbol, bid, timestamp_ns FROM ticks WHERE {where} ORDER BY {chance.choice(orders)}"
+                      f" LIMIT {chance.choice([3, 1000])}")
+
+    def test_days_and_symbols(self):
+        days = self.table("sql", "SELECT * FROM days")
+        self.assertEqual([day["day"] for day in days], ["2026-01-18", "2026-01-19", "2026-01-21"])
+        self.assertEqual(sum(int(day["quotes"]) for day in days), len(self.rows))
+        for day in days:
+            self.assertEqual(os.path.getsize(day["path"]), int(day["bytes"]))
+        symbols = self.table("sql", "SELECT symbol, count FROM symbols ORDER BY symbol")
+        self.assertEqual(symbols, [{"symbol": row["symbol"], "count": row["count"]}
+                                   for row in sorted(self.table("symbols"), key=lambda row: row["symbol"])])
+
+    def test_several_statements_from_stdin(self):
+        out = self.call("sql", "--format", "csv", "-", stdin="SELECT 1 AS a;\n-- a remark\nSELECT 'x,y' AS b, NULL AS c;\n")
+        self.assertEqual(out, 'a\n1\nb,c\n"x,y",\n')
+
+    def test_formats(self):
+        query = "SELECT 1.5 AS \"a b\", 'q\"' AS t, NULL AS n, 1e999 AS inf"
+        self.assertEqual(self.call("sql", "--format", "csv", query), 'a b,t,n,inf\n1.5,"q""",,inf\n')
+        self.assertEqual(json.loads(self.call("sql", "--format", "json", query)),
+                         {"a b": 1.5, "t": 'q"', "n": None, "inf": "inf"})
+        self.assertEqual(self.call("sql", "--format", "table", "SELECT 'a' || char(27) || char(10) AS x"), "x\na??\n")
+
+    def test_reads_only(self):
+        for statement in ["DELETE FROM ticks", "INSERT INTO days VALUES(1)", "CREATE TABLE t(a)", "DROP TABLE days",
+                          "ATTACH 'x.db' AS x", "PRAGMA journal_mode = WAL", "VACUUM", "UPDATE ticks SET bid = 1", "BEGIN",
+                          "CREATE TEMP TABLE t(a)", "SELECT load_extension('x')"]:
+            self.call("sql", statement, code=1)
+            self.assertEqual(len(self.stderr.splitlines()), 1, statement)
+        self.same("SELECT COUNT(*) AS c FROM ticks")
+
+    def test_errors(self):
+        self.call("sql", "SELECT nothing FROM ticks", code=1)
+        self.assertIn("no such column: nothing", self.stderr)
+        self.call("sql", "SELEC", code=1)
+        self.assertIn("syntax error", self.stderr)
+        for empty in ("", " ; ", "-- nothing"):
+            done = run("sql", "--store", self.store, "--", empty)
+            self.assertEqual(done.returncode, 2, empty)
+
+
+class StatsTest(StoreTest):
+    def test_json(self):
+        stats = json.loads(self.call("stats", "--format", "json"))
+        times = [row[0] for row in self.rows]
+        self.assertEqual((stats["quotes"], stats["symbols"], stats["sqlite_days"], stats["sqlite_quotes"]),
+                         (len(self.rows), len({row[1] for row in self.rows}), 3, len(self.rows)))
+        self.assertEqual((stats["first"], stats["last"]), (rfc3339(min(times)), rfc3339(max(times))))
+        self.assertEqual(stats["sqlite_last_seq"], max(int(row["id"]) for row in self.table("sql", "SELECT id FROM ticks")))
+        rows = self.table("stats")
+        self.assertEqual({row["name"]: row["value"] for row in rows}, {name: str(value) for name, value in stats.items()})
+
+    def test_prometheus(self):
+        text = self.call("stats", "--format", "prometheus", "--per-symbol")
+        samples = check_prometheus(self, text)
+        self.assertEqual(samples["tickstore_disk_quotes"], len(self.rows))
+        self.assertEqual(samples['tickstore_disk_days{sink="sqlite"}'], 3)
+        self.assertIn('tickstore_symbol_quotes{symbol="odd,\\"name\\""}', samples)
+
+
+def check_prometheus(test, text):
+    """The rules of the text format that can be checked without a parser of it; returns the samples."""
+    kinds, samples, family = {}, {}, None
+    test.assertTrue(text.endswith("\n"))
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, word, name, rest = line.split(" ", 3)
+            if word == "HELP":
+                test.assertNotIn(name, kinds, "a family comes once")
+                test.assertTrue(rest)
+                family, kinds[name] = name, None
+            else:
+                test.assertEqual((word, name), ("TYPE", family))
+                test.assertIn(rest, ("counter", "gauge", "histogram"))
+                kinds[name] = rest
+            continue
+        match = re.fullmatch(r'(\w+)((?:\{(?:\w+="(?:[^"\\]|\\.)*",?)*\})?) (\S+)', line)
+        test.assertTrue(match, line)
+        base = re.sub("_(bucket|sum|count)$", "", match[1]) if kinds[family] == "histogram" else match[1]
+        test.assertEqual(base, family)
+        test.assertTrue(base.startswith("tickstore_"))
+        test.assertEqual(base.endswith("_total"), kinds[family] == "counter", base)
+        test.assertNotRegex(base, "_(ms|us|ns)(_|$)")
+        test.assertNotIn(match[1] + match[2], samples)
+        samples[match[1] + match[2]] = float(match[3])
+    return samples
+
+
+class DoctorTest(StoreTest):
+    def copy(self):
+        target = pathlib.Path(tempfile.mkdtemp(dir=self.scratch.name)) / "store"
+        shutil.copytree(self.store, target)
+        return target
+
+    def doctor(self, store, *options):
+        done = run("doctor", "--store", store, "--format", "csv", *options)
+        return done, list(csv.DictReader(io.StringIO(done.stdout)))
+
+    def test_a_sound_store(self):
+        for options in [(), ("--full",)]:
+            done, days = self.doctor(self.store, *options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([(day["day"], day["status"]) for day in days],
+                             [("2026-01-18", "ok"), ("2026-01-19", "ok"), ("2026-01-21", "ok")])
+            self.assertIn("no writer has the store open", done.stderr)
+
+    def test_damaged_days_are_named_and_the_others_work(self):
+        for damage in ("text", "cut", "other tables", "empty"):
+            store = self.copy()
+            path = store / "db/2026/01/ticks_2026-01-19.db"
+            whole = path.read_bytes()
+            path.unlink()
+            if damage == "text":
+                path.write_text("this is no database\n" * 1000)
+            elif damage == "cut":
+                path.write_bytes(whole[:5000])
+            elif damage == "empty":
+                path.write_bytes(b"")
+            else:
+                day = sqlite3.connect(path)
+                day.execute("CREATE TABLE something(a)")
+                day.commit()
+                day.close()
+            self.check_damaged(store, damage)
+
+    def check_damaged(self, store, damage):
+        done, days = self.doctor(store)
+        self.assertEqual(done.returncode, 1, damage)
+        self.assertEqual([day["status"] for day in days], ["ok", "damaged", "ok"], damage)
+        self.assertIn("to do:", done.stderr)
+        self.assertIn("2026-01-19", done.stderr)
+
+        sound = [row for row in self.expected("EURUSD") if not START + DAY <= row[0] < START + 2 * DAY]
+        done = run("range", "--store", store, "EURUSD")
+        self.assertEqual(done.returncode, 1, damage)
+        self.assertIn("2026-01-19", done.stderr)
+        self.assert_rows(list(csv.DictReader(io.StringIO(done.stdout))), sound)
+
+        done = run("sql", "--store", store, "SELECT COUNT(*) AS c FROM ticks WHERE symbol = 'EURUSD'")
+        self.assertEqual((done.returncode, done.stdout), (1, f"c\n{len(sound)}\n"), damage)
+        self.assertIn("2026-01-19", done.stderr)
+        done = run("sql", "--store", store, f"SELECT COUNT(*) AS c FROM ticks WHERE timestamp_ns >= {START + 2 * DAY}")
+        self.assertEqual(done.returncode, 0, "a day that is not needed is not looked at")
+        for subcommand in ("symbols", "stats"):
+            self.assertEqual(run(subcommand, "--store", store).returncode, 1, damage)
+
+    def test_a_store_that_is_none(self):
+        empty = tempfile.mkdtemp(dir=self.scratch.name)
+        for path in (empty, empty + "/nothing", COMMAND):
+            done = run("doctor", "--store", path)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("to do:", done.stderr)
+            for subcommand in (("symbols",), ("stats",), ("range", "EURUSD"), ("recent", "EURUSD"), ("sql", "SELECT 1")):
+                done = run(subcommand[0], "--store", path, *subcommand[1:])
+                self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), subcommand)
+
+
+class MannersTest(StoreTest):
+    def test_help(self):
+        for arguments in [(), ("--help",), ("-h",), ("help",)]:
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            for subcommand in SUBCOMMANDS:
+                self.assertRegex(done.stdout, rf"(?m)^  {subcommand} ")
+        for subcommand in SUBCOMMANDS:
+            done = run(subcommand, "--help")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertTrue(done.stdout.startswith(f"usage: tickstore {subcommand} "))
+            self.assertLess(max(map(len, done.stdout.splitlines())), 121)
+            self.assertEqual(run("help", subcommand).stdout, done.stdout)
+        self.assertRegex(run("--version").stdout, r"^tickstore \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage_is_one_line_and_exit_code_2(self):
+        for arguments in [("nothing",), ("--nothing",), ("help", "nothing"), ("range",), ("range", "A", "B"), ("recent",),
+                          ("range", "EURUSD", "--nothing"), ("range", "EURUSD", "--from"), ("range", "EURUSD", "-x"),
+                          ("range", "EURUSD", "--from", "yesterday"), ("range", "EURUSD", "--to", "2026-02-30"),
+                          ("range", "EURUSD", "--from", "5 s"), ("range", "EURUSD", "--from", "99999999999999s"),
+                          ("range", "EURUSD", "--from", "2026-01-02", "--to", "2026-01-01"),
+                          ("range", "EURUSD", "--limit", "0"), ("range", "EURUSD", "--limit", "-1"),
+                          ("range", "EURUSD", "--limit", "9223372036854775808"), ("range", "EURUSD", "--desc=1"),
+                          ("range", "EURUSD", "--format", "xml"), ("range", "EURUSD", "--format", "prometheus"),
+                          ("recent", "EURUSD", "-n", "0"), ("recent", "EURUSD", "-n", "4294967296"), ("sql",),
+                          ("sql", "SELECT 1", "SELECT 2"), ("stats", "x"), ("symbols", "x"), ("doctor", "x"),
+                          ("demo", "--seconds", "0"), ("demo", "--rate", "x"), ("demo", "--symbols", "0"), ("demo", "x")]:
+            done = run(*arguments, env={"TICKSTORE_PATH": str(self.store)})
+            self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
+            self.assertEqual(len(done.stderr.splitlines()), 1, arguments)
+
+    def test_the_store_comes_from_the_option_or_the_environment(self):
+        done = run("symbols")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("TICKSTORE_PATH", done.stderr)
+        self.assertEqual(run("symbols", env={"TICKSTORE_PATH": str(self.store)}).returncode, 0)
+        self.assertEqual(run("symbols", "--store", "/nonexistent", env={"TICKSTORE_PATH": str(self.store)}).returncode, 1)
+
+    def test_reading_changes_nothing(self):
+        def state():
+            return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self.store.rglob("*")
+                          if not path.name.endswith("-shm") and path.is_file())
+        before = state()
+        for arguments in [("symbols",), ("stats",), ("recent", "EURUSD"), ("range", "EURUSD"), ("doctor", "--full"),
+                          ("sql", "SELECT COUNT(*) FROM ticks")]:
+            self.call(*arguments)
+        self.assertEqual(state(), before)
+
+    def test_a_locale_does_not_change_numbers(self):
+        plain = self.call("range", "EURUSD")
+        done = run("range", "--store", self.store, "EURUSD", env={"LC_ALL": "de_DE.UTF-8"})
+        self.assertEqual(done.stdout, plain)
+
+
+class DualTest(unittest.TestCase):
+    def test_json_stores_read_alike(self):
+        with tempfile.TemporaryDirectory(prefix="read-") as scratch:
+            rows = make_rows()
+            for backend in ("json", "dual"):
+                fill(f"{scratch}/{backend}", rows, "--backend", backend)
+                done = run("symbols", "--store", f"{scratch}/{backend}")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                counts = {row["symbol"]: int(row["count"]) for row in csv.DictReader(io.StringIO(done.stdout))}
+                self.assertEqual(sum(counts.values()), len(rows), backend)
+                self.assertEqual(run("doctor", "--store", f"{scratch}/{backend}", "--full").returncode, 0, backend)
+            ranges = [run("range", "--store", f"{scratch}/{backend}", "EURUSD").stdout for backend in ("json", "dual")]
+            self.assertEqual(ranges[0], ranges[1])
+            stats = json.loads(run("stats", "--store", f"{scratch}/dual", "--format", "json").stdout)
+            self.assertEqual((stats["quotes"], stats["sqlite_quotes"]), (len(rows), len(rows)))
+            self.assertGreater(stats["json_files"], 3)
+
+
+class DemoTest(unittest.TestCase):
+    def test_counts_are_equal(self):
+        with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
+            done = run("demo", "--seconds", "2", "--rate", "20000", "--store", f"{scratch}/s", "--metrics",
+                       f"{scratch}/metrics")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            samples = check_prometheus(self, pathlib.Path(f"{scratch}/metrics").read_text())
+            accepted = int(samples["tickstore_quotes_accepted_total"])
+            self.assertGreater(accepted, 5000)
+            self.assertGreater(samples["tickstore_quotes_throttled_total"], 1000)
+            found = 0
+            for path in pathlib.Path(f"{scratch}/s/db").rglob("ticks_*.db"):
+                day = sqlite3.connect(path)
+                found += day.execute("SELECT COUNT(*) FROM ticks").fetchone()[0]
+                day.close()
+            self.assertEqual(found, accepted)
+            if shutil.which("sqlite3"):
+                self.assertIn(f"OK: {accepted:,} quotes were accepted, and sqlite3 counts {accepted:,} rows", done.stdout)
+            else:
+                self.assertIn("There is no sqlite3 shell", done.stdout)
+            again = run("demo", "--seconds", "1", "--rate", "2000", "--store", f"{scratch}/s")
+            self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
+
+    def test_without_the_shell_and_with_a_temporary_store(self):
+        with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
+            done = run("demo", "--seconds", "1", "--rate", "1000", env={"PATH": scratch, "TMPDIR": scratch})
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("There is no sqlite3 shell", done.stdout)
+            self.assertEqual(os.listdir(scratch), [])
+
+    def test_interrupted_it_still_closes_and_counts(self):
+        with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
+            demo = subprocess.Popen([COMMAND, "demo", "--seconds", "60", "--rate", "5000"], stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": scratch})
+            line = demo.stdout.readline()
+            while not line.strip().startswith("1.") and demo.poll() is None:
+                line = demo.stdout.readline()
+            time.sleep(0.3)
+            demo.send_signal(signal.SIGINT)
+            out, error = demo.communicate(timeout=60)
+            self.assertEqual(demo.returncode, 0, out + error)
+            self.assertIn("removed", out)
+            self.assertEqual(os.listdir(scratch), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

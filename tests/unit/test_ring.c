@@ -1,0 +1,196 @@
+#include "ingest/ring.h"
+
+#include <criterion/criterion.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/faults.h"
+#include "support/random.h"
+#include "support/records.h"
+#include "support/threads.h"
+
+#define SYMBOL 77
+
+static tks__ring ring;
+
+static void set_up(void) { memset(&ring, 0, sizeof ring); }
+
+static void tear_down(void) {
+  (void)allocations_work();
+  tks__ring_deinit(&ring);
+}
+
+TestSuite(ring, .init = set_up, .fini = tear_down);
+
+static void push(uint32_t size, uint64_t number) {
+  tks__record record = record_of(number, SYMBOL);
+  cr_assert(tks__ring_reserve(&ring, size));
+  tks__ring_push(&ring, &record);
+}
+
+/* Numbers count from 1; `pushed` of them have gone in. With no writer at work all that is due must be there. */
+static void check_last(uint32_t size, uint64_t pushed, size_t n, tks__record *records) {
+  size_t expected = pushed < size ? (size_t)pushed : size;
+  if (expected > n) expected = n;
+  size_t count = tks__ring_last(&ring, size, SYMBOL, n, records);
+  cr_assert_eq(count, expected, "size %u, %zu of %llu", size, n, (unsigned long long)pushed);
+  for (size_t i = 0; i < count; i++) {
+    cr_assert_eq(records[i].seq, pushed - count + 1 + i);
+    cr_assert(record_is_whole(&records[i]), "size %u, record %llu", size, (unsigned long long)records[i].seq);
+  }
+}
+
+Test(ring, an_empty_one_has_nothing) {
+  tks__record record;
+  cr_assert_eq(tks__ring_last(&ring, 10, SYMBOL, 1, &record), 0);
+  cr_assert_eq(tks__ring_last(&ring, 10, SYMBOL, SIZE_MAX, &record), 0);
+  cr_assert_eq(tks__ring_count(&ring, 10), 0);
+  cr_assert(tks__ring_reserve(&ring, 10));
+  cr_assert(tks__ring_reserve(&ring, 10), "asking twice is fine");
+  cr_assert_eq(tks__ring_last(&ring, 10, SYMBOL, 1, &record), 0);
+}
+
+Test(ring, every_size_from_1_to_100_against_a_model) {
+  tks__record records[110];
+  for (uint32_t size = 1; size <= 100; size++) {
+    for (uint64_t pushed = 1; pushed <= 2 * size + 40; pushed++) {
+      push(size, pushed);
+      const size_t wanted[] = {0, 1, size / 2, size - 1, size, size + 5};
+      for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) check_last(size, pushed, wanted[i], records);
+      cr_assert_eq(tks__ring_count(&ring, size), pushed < size ? pushed : size);
+    }
+    tks__ring_deinit(&ring);
+    set_up();
+  }
+}
+
+/* Sizes around the ends of chunks, many times round. */
+Test(ring, wraps_at_the_ends_of_chunks) {
+  static const uint32_t sizes[] = {127, 128, 129, 1022, 1023, 1024, 1025, 4095, 4096, 10000};
+  tks__record *records = calloc(10001, sizeof *records);
+  test_random random = random_new();
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    uint32_t size = sizes[i];
+    for (uint64_t pushed = 1; pushed <= 3 * size + 3; pushed++) {
+      push(size, pushed);
+      if (random_below(&random, size / 8) == 0) check_last(size, pushed, random_below(&random, size + 1), records);
+      if (pushed % (size + 1) < 2) check_last(size, pushed, size, records);
+    }
+    tks__ring_deinit(&ring);
+    set_up();
+  }
+  free(records);
+}
+
+Test(ring, memory_follows_use) {
+  const uint32_t size = 10000;
+  uint64_t last_bytes = 0;
+  for (uint64_t pushed = 1; pushed <= 3 * size; pushed++) {
+    push(size, pushed);
+    uint64_t bytes = ring.bytes;
+    cr_assert_geq(bytes, last_bytes);
+    if (pushed <= size) cr_assert_geq(bytes, pushed * sizeof(tks__ring_slot));
+    /* At most twice what is held, and never more than all the slots there are. */
+    cr_assert_leq(bytes, (pushed < 16 ? 16 : 2 * pushed) * sizeof(tks__ring_slot));
+    cr_assert_leq(bytes, (size + 1) * sizeof(tks__ring_slot));
+    last_bytes = bytes;
+  }
+  cr_assert_eq(last_bytes, (size + 1) * sizeof(tks__ring_slot));
+}
+
+Test(ring, the_largest_ring_starts_small) {
+  const uint32_t size = 16777216;
+  tks__record records[50];
+  for (uint64_t pushed = 1; pushed <= 50; pushed++) push(size, pushed);
+  check_last(size, 50, 50, records);
+  cr_assert_eq(ring.bytes, 64 * sizeof(tks__ring_slot));
+}
+
+/* Each chunk's allocation fails a few times: nothing is lost, and the ring goes on when there is memory again. */
+Test(ring, goes_on_after_no_memory) {
+  tks__record *records = calloc(1001, sizeof *records);
+  const uint32_t size = 1000;
+  int failures = 0;
+  for (uint64_t pushed = 1; pushed <= 2 * size; pushed++) {
+    for (int i = 0; i < 3; i++) {
+      fail_allocations();
+      bool reserved = tks__ring_reserve(&ring, size);
+      cr_assert_eq(allocations_work(), !reserved);
+      if (reserved) break;
+      failures++;
+      check_last(size, pushed - 1, size, records);
+    }
+    push(size, pushed);
+    if (pushed % 97 == 0) check_last(size, pushed, size, records);
+  }
+  cr_assert_eq(failures, 3 * 7, "chunks of 16, 16, 32, ... 512, cut to 1001 slots");
+  free(records);
+}
+
+/* ------------------------------------------------------- readers against a writer */
+
+typedef struct reader {
+  uint32_t size;
+  test_random random;
+  uint64_t reads, records, torn, gaps, stepped_back, too_many;
+} reader;
+
+static _Atomic bool writing;
+static _Atomic uint32_t readers_ready;
+
+static void *read_ring(void *argument) {
+  reader *r = argument;
+  tks__record *records = calloc(r->size, sizeof *records);
+  uint64_t newest = 0;
+  bool last_round = false;
+  atomic_fetch_add(&readers_ready, 1);
+  while (!last_round) {
+    last_round = !atomic_load(&writing);
+    size_t n = 1 + random_below(&r->random, r->size);
+    size_t count = tks__ring_last(&ring, r->size, SYMBOL, n, records);
+    r->reads++;
+    r->records += count;
+    r->too_many += count > n;
+    for (size_t i = 0; i < count; i++) {
+      r->torn += !record_is_whole(&records[i]) || records[i].seq != (uint64_t)records[i].recv_ns;
+      r->gaps += i > 0 && records[i].seq != records[i - 1].seq + 1;
+    }
+    if (count > 0) {
+      r->stepped_back += records[count - 1].seq < newest;
+      newest = records[count - 1].seq;
+    }
+  }
+  free(records);
+  return NULL;
+}
+
+static void race(uint32_t size, uint64_t pushes) {
+  enum { READERS = 2 };
+  reader readers[READERS] = {0};
+  pthread_t threads[READERS];
+  test_random random = random_new();
+  atomic_store(&writing, true);
+  atomic_store(&readers_ready, 0);
+  for (int i = 0; i < READERS; i++) {
+    readers[i].size = size;
+    readers[i].random = random_fork(&random, (uint64_t)i);
+    threads[i] = start_thread(read_ring, &readers[i]);
+  }
+  while (atomic_load(&readers_ready) < READERS) (void)sched_yield();
+  for (uint64_t number = 1; number <= pushes; number++) push(size, number);
+  atomic_store(&writing, false);
+  for (int i = 0; i < READERS; i++) {
+    join_thread(threads[i]);
+    cr_assert_eq(readers[i].torn, 0, "size %u: %llu torn records came out", size, (unsigned long long)readers[i].torn);
+    cr_assert_eq(readers[i].gaps, 0);
+    cr_assert_eq(readers[i].stepped_back, 0);
+    cr_assert_eq(readers[i].too_many, 0);
+    cr_assert_gt(readers[i].records, 0, "the last look, without a writer, sees something");
+  }
+}
+
+Test(ring, no_torn_record_gets_out_of_the_smallest) { race(1, rounds(1000000)); }
+Test(ring, no_torn_record_gets_out_of_a_small_one) { race(5, rounds(1000000)); }
+Test(ring, no_torn_record_gets_out_of_a_middling_one) { race(64, rounds(1000000)); }
+Test(ring, no_torn_record_gets_out_of_a_growing_one) { race(5000, rounds(1000000)); }
