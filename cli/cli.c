@@ -12,7 +12,7 @@
 #include "base/utc.h"
 
 static void say(const char *subcommand, const char *format, va_list arguments) {
-  fflush(stdout); /* on a terminal the rows before a message must stand before it */
+  cli_flush_stdout(); /* on a terminal the rows before a message must stand before it */
   fprintf(stderr, subcommand != NULL ? "tickstore %s: " : "tickstore: ", subcommand);
   vfprintf(stderr, format, arguments);
   fputc('\n', stderr);
@@ -145,11 +145,14 @@ bool cli_stdout_open(void) {
   return false;
 }
 
-int cli_finish_stdout(int exit_code) {
+void cli_flush_stdout(void) {
   errno = 0;
-  bool flushed = fflush(stdout) == 0;
-  if (cli_stdout_open() && flushed) return exit_code;
-  if (stdout_errno == 0) stdout_errno = errno;
+  if (fflush(stdout) != 0) cli_stdout_open();
+}
+
+int cli_finish_stdout(int exit_code) {
+  cli_flush_stdout();
+  if (cli_stdout_open()) return exit_code;
   if (stdout_errno == EPIPE) return exit_code; /* whoever closed the pipe has seen enough */
   return cli_data_error(NULL, "cannot write the output: %s", strerror(stdout_errno));
 }

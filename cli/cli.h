@@ -58,6 +58,7 @@ cli_format cli_default_format(void);
 /* Whether stdout still takes something. Long outputs ask now and then, and end when it does not; main reports it at the
  * end through cli_finish_stdout, which returns the exit code: a full disk is a failure, a closed pipe is not. */
 bool cli_stdout_open(void);
+void cli_flush_stdout(void);
 int cli_finish_stdout(int exit_code);
 
 /* A terminal that wants colours: isatty and no NO_COLOR. */

@@ -39,6 +39,7 @@ typedef struct demo_run {
   const char *metrics; /* or NULL */
   int64_t seconds, rate, symbols;
   bool temporary, keep;
+  bool opened;           /* there is a store to speak of */
   tks_store_stats stats; /* when all was written */
   int64_t first_ns;      /* wall clock at the start */
 } demo_run;
@@ -66,12 +67,11 @@ static bool make_temporary(char *path, size_t size) {
 }
 
 static void leave_store(const demo_run *demo) {
-  if (!demo->temporary || demo->keep) {
-    printf("\nThe store is kept: tickstore stats --store %s\n", demo->store);
-    return;
-  }
-  nftw(demo->store, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-  printf("\nThe temporary store %s is removed; --keep would keep it.\n", demo->store);
+  bool removed = demo->temporary && !demo->keep;
+  if (removed) nftw(demo->store, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  if (!demo->opened) return;
+  if (removed) printf("\nThe temporary store %s is removed; --keep would keep it.\n", demo->store);
+  else printf("\nThe store is kept: tickstore stats --store %s\n", demo->store);
 }
 
 /* --------------------------------------------------------------------- live */
@@ -156,6 +156,7 @@ static bool run_market(demo_run *demo) {
   char time[HUMAN_MAX];
   tks_store *store = open_store(demo->store);
   if (store == NULL) return false;
+  demo->opened = true;
   demo_plan plan = {.store = store,
                     .symbols = (uint32_t)demo->symbols,
                     .rate = (double)demo->rate,
@@ -188,11 +189,13 @@ static int show(const char **argv) {
   for (; argv[argc] != NULL; argc++) printf(strchr(argv[argc], ' ') != NULL ? " \"%s\"" : " %s", argv[argc]);
   putchar('\n');
   int exit_code = cli_run(argc, (char **)argv);
-  fflush(stdout);
+  cli_flush_stdout();
   return exit_code;
 }
 
 static int show_reads(const demo_run *demo) {
+  static const char sql[] =
+      "SELECT lp_source, COUNT(*) AS quotes, COUNT(DISTINCT symbol) AS symbols FROM ticks GROUP BY lp_source";
   char from[TKS__UTC_TEXT_MAX];
   const char *store = demo->store;
   tks__utc_format(demo->first_ns, from);
@@ -201,10 +204,7 @@ static int show_reads(const demo_run *demo) {
   failed |= show((const char *[]){"range", "--store", store, demo->symbols > 30 ? "XAUUSD" : "EURUSD", "--from", from,
                                   "--limit", "5", "--format", "table", "--timing", NULL});
   failed |= show((const char *[]){"stats", "--store", store, "--format", "table", NULL});
-  failed |= show((const char *[]){"sql", "--store", store, "--format", "table", "--timing",
-                                  "SELECT lp_source, COUNT(*) AS quotes, COUNT(DISTINCT symbol) AS symbols FROM ticks "
-                                  "GROUP BY lp_source",
-                                  NULL});
+  failed |= show((const char *[]){"sql", "--store", store, "--format", "table", "--timing", sql, NULL});
   return failed;
 }
 
@@ -237,7 +237,7 @@ static void show_shell(const char *file) {
       "SELECT symbol, COUNT(*), MIN(timestamp), MAX(timestamp) FROM ticks GROUP BY symbol ORDER BY 2 DESC";
   static char text[1 << 16];
   printf("\n$ sqlite3 %s \"%s\"\n", file, sql);
-  fflush(stdout);
+  cli_flush_stdout();
   if (shell_query(file, sql, text, sizeof text) != SHELL_OK) return;
   char *line = text;
   size_t more = 0;
@@ -258,7 +258,7 @@ static shell_status count_rows(const demo_run *demo, const sql_days *days, uint6
   *rows = 0;
   printf("\n$ sqlite3 FILE \"%s\"\n", sql);
   for (size_t i = 0; i < days->count; i++) {
-    fflush(stdout);
+    cli_flush_stdout();
     shell_status status = shell_query(days->items[i].path, sql, text, sizeof text);
     if (status != SHELL_OK) return status;
     uint64_t count = strtoull(text, NULL, 10);
@@ -348,7 +348,7 @@ static bool parse_options(int argc, char **argv, demo_run *demo, int *exit_code)
 static int run(demo_run *demo) {
   printf("A market of %" PRId64 " symbols and %u sources, %" PRId64 " quotes a second on average, into %s\n\n",
          demo->symbols, MARKET_FEEDS, demo->rate, demo->store);
-  fflush(stdout);
+  cli_flush_stdout();
   if (!run_market(demo)) return CLI_DATA;
   int failed = show_reads(demo);
   int exit_code = check(demo);

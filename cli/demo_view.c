@@ -11,6 +11,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 #define REDRAW_NS INT64_C(100000000)
+enum { BARS_MAX = 3 * DEMO_HISTORY + 1 }; /* a bar is three bytes of UTF-8 */
 #define RATE_NS INT64_C(200000000)
 
 static const char *const watched_names[DEMO_WATCHED] = {"EURUSD", "XAUUSD", "BTCUSD"};
@@ -51,15 +52,16 @@ static void line(demo_view *view, const char *label, const char *value, const ch
   view->lines++;
 }
 
-static const char *bars(const demo_view *view, char text[4 * DEMO_HISTORY]) {
+static const char *bars(const demo_view *view, char text[BARS_MAX]) {
   static const char *const levels[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   double top = 1;
-  text[0] = '\0';
+  char *out = text;
   for (int i = 0; i < DEMO_HISTORY; i++) top = view->history[i] > top ? view->history[i] : top;
   for (int i = 0; i < DEMO_HISTORY; i++) {
     int level = (int)(view->history[i] / top * 8 + 0.5);
-    strcat(text, levels[level > 0 || view->history[i] == 0 ? level : 1]);
+    out = stpcpy(out, levels[level > 0 || view->history[i] == 0 ? level : 1]);
   }
+  *out = '\0';
   return text;
 }
 
@@ -79,7 +81,7 @@ static void draw_quotes(demo_view *view) {
 
 static void draw_counters(demo_view *view, const tks_store_stats *stats) {
   const tks_sink_stats *sink = &stats->sinks[0];
-  char a[HUMAN_MAX], b[HUMAN_MAX], history[4 * DEMO_HISTORY];
+  char a[HUMAN_MAX], b[HUMAN_MAX], history[BARS_MAX];
   double share = stats->received > 0 ? 100 * (double)stats->throttled / (double)stats->received : 0;
   int64_t mean_ns = sink->batches > 0 ? (int64_t)(1000 * sink->flush_time_sum_us / sink->batches) : 0;
   line(view, "rate", human_count((uint64_t)view->rate, a), "quotes/s  %s", bars(view, history));
@@ -128,5 +130,5 @@ void demo_view_update(demo_view *view, const tks_store_stats *stats, bool last) 
   if (view->terminal) draw_block(view, stats, now);
   else print_line(view, stats, now);
   if (view->terminal && last) fputs("\033[?25h", stdout);
-  fflush(stdout);
+  cli_flush_stdout();
 }

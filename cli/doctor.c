@@ -88,7 +88,7 @@ static bool print_days(const day_list *days, cli_format format) {
     output_end_row(&output);
   }
   output_end(&output);
-  fflush(stdout);
+  cli_flush_stdout();
   return true;
 }
 

@@ -1,4 +1,4 @@
-/* import_ledger.c - the ledger in SQLite: rollback journal, synchronous FULL, so a commit that returned
+/* import_ledger.c - the ledger in SQLite: a rollback journal that is kept, synchronous FULL, so a commit that returned
  * survives power loss. */
 #include "import_ledger.h"
 
@@ -85,12 +85,24 @@ static bool open_impl(import_ledger *ledger, const char *file) {
   if (code != SQLITE_OK) return fail(ledger, "open it");
   sqlite3_busy_timeout(db, BUSY_MS);
   int version = 0;
-  if (!run(ledger, "PRAGMA synchronous=FULL", "configure it") || !read_version(ledger, &version)) return false;
+  if (!run(ledger, "PRAGMA synchronous=FULL; PRAGMA journal_mode=PERSIST", "configure it") || !read_version(ledger, &version)) return false;
   if (version > LEDGER_VERSION) {
     snprintf(ledger->error, sizeof ledger->error, "imports.db was written by a newer version of tickstore");
     return false;
   }
-  return (version == LEDGER_VERSION || create(ledger)) && prepare_all(ledger);
+  return (version == LEDGER_VERSION || create(ledger)) && rehearse(ledger) && prepare_all(ledger);
+}
+
+/* Writes nothing into the table, but all the way to the disk: a ledger that cannot be written is found before a
+ * row is stored, and the kept journal has its space from then on, so that a checkpoint needs no room that a full
+ * disk does not have. */
+static bool rehearse(import_ledger *ledger) {
+  return run(ledger, "BEGIN IMMEDIATE", "write") &&
+         run(ledger,
+             "INSERT INTO imports VALUES(-1,'','',0,x'',0,x'',0,0,0,0,0,0,0,'','');"
+             "DELETE FROM imports WHERE id=-1",
+             "write") &&
+         run(ledger, "COMMIT", "write");
 }
 
 bool import_ledger_open(import_ledger *ledger, const char *root) {

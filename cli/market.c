@@ -240,7 +240,8 @@ void market_next(market_feed *feed, market_quote *quote) {
 
 /* Later namesakes of an instrument are quoted less often than it. */
 static double weight_of(uint32_t symbol) {
-  return (double)instrument_of(symbol)->weight / (1.0 + (double)(symbol / INSTRUMENTS));
+  uint32_t namesakes = symbol / INSTRUMENTS;
+  return (double)instrument_of(symbol)->weight / (1.0 + namesakes);
 }
 
 /* Everyone gets one slot, and by weight a share of the others. */

@@ -114,7 +114,7 @@ static int stream(const char *subcommand, tks_cursor *cursor, cli_quotes *quotes
 static void print_timing(uint64_t rows, int64_t elapsed_ns) {
   char count[HUMAN_MAX], time[HUMAN_MAX], rate[HUMAN_MAX];
   double seconds = elapsed_ns > 0 ? (double)elapsed_ns / 1e9 : 1e-9;
-  fflush(stdout);
+  cli_flush_stdout();
   fprintf(stderr, "%s rows in %s, %s rows/s\n", human_count(rows, count), human_duration(elapsed_ns, time),
           human_count((uint64_t)((double)rows / seconds), rate));
 }

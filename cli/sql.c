@@ -73,7 +73,7 @@ static void write_cell(cli_output *output, sqlite3_stmt *statement, int column) 
 
 static void print_timing(uint64_t rows, int64_t elapsed_ns) {
   char count[HUMAN_MAX], time[HUMAN_MAX];
-  fflush(stdout);
+  cli_flush_stdout();
   fprintf(stderr, "%s row%s in %s\n", human_count(rows, count), rows == 1 ? "" : "s", human_duration(elapsed_ns, time));
 }
 

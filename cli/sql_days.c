@@ -30,6 +30,7 @@ static bool add_day(sql_days *days, const char *root, const tks_day_info *info) 
   day->wal_bytes = info->wal_bytes;
   day->quotes = info->count;
   day->symbols = info->symbols;
+  day->empty = info->code >= 0 && info->bytes == 0 && info->wal_bytes == 0;
   if (day->path == NULL) return false;
   days->quotes += day->quotes;
   days->count++;
@@ -75,7 +76,7 @@ void sql_days_deinit(sql_days *days) {
     next = reader->next;
     free_reader(reader);
   }
-  for (size_t i = 0; i < days->count; i++) {
+  for (size_t i = 0; days->items != NULL && i < days->count; i++) {
     free(days->items[i].path);
     free(days->items[i].problem);
   }
@@ -98,7 +99,7 @@ static char *read_only_uri(const char *path) {
       *out++ = (char)*in;
     }
   }
-  strcpy(out, "?mode=ro");
+  memcpy(out, "?mode=ro", sizeof "?mode=ro");
   return uri;
 }
 
@@ -141,6 +142,7 @@ static int prepare(sql_reader *reader, const char *sql) {
 
 sql_reader *sql_days_take(sql_days *days, size_t day, const char *sql, int *code) {
   *code = SQLITE_OK;
+  if (days->items[day].empty) return NULL;
   if (days->items[day].problem != NULL) {
     report(days, day, days->items[day].problem);
     return NULL;

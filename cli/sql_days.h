@@ -13,6 +13,7 @@ typedef struct sql_day {
   char *path;
   int64_t first_ns, last_ns; /* of the UTC day, inclusive */
   uint64_t bytes, wal_bytes, quotes, symbols;
+  bool empty;    /* made, but nothing was ever committed to it: no damage */
   char *problem; /* why it is left out, NULL if it is not */
   bool reported;
 } sql_day;
@@ -41,7 +42,7 @@ bool sql_days_init(sql_days *days, const char *subcommand, const char *root, con
 void sql_days_deinit(sql_days *days);
 
 /* A reader of a day with `sql` prepared and reset, or NULL with the SQLite code in *code. A day that cannot be read is
- * reported, and leaves *code at SQLITE_OK: the scan goes on without it. */
+ * reported, an empty one is passed over; both leave *code at SQLITE_OK: the scan goes on without it. */
 sql_reader *sql_days_take(sql_days *days, size_t day, const char *sql, int *code);
 
 /* Gives it back; after an error of its statement the code says which, and whether the scan may go on is returned. */

@@ -245,13 +245,16 @@ static void release_lock(tks__engine *engine) {
 
 static int open_manifest(tks__engine *engine, tks_error *error) {
   bool missing;
-  int code = tks__manifest_read(&engine->layout, &engine->manifest, &missing, error);
-  if (engine->config.read_only) return code;
-  if (missing) {
-    code = check_empty(&engine->layout, error);
+  tks_error why;
+  int code = tks__manifest_read(&engine->layout, &engine->manifest, &missing, &why);
+  if (missing && !engine->config.read_only) {
+    code = check_empty(&engine->layout, &why);
     if (code == TKS_OK) tks__manifest_init(&engine->manifest, engine->config.backend);
   }
-  if (code != TKS_OK) return code;
+  if (code != TKS_OK) {
+    if (error != NULL) *error = why;
+    return code;
+  }
   if (!engine->manifest.clean)
     tks__log_write(&engine->log, TKS_LOG_WARN, "%s was not closed; sequence numbers go on at %llu", engine->layout.root,
                    (unsigned long long)engine->manifest.next_seq);

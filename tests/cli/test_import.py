@@ -157,7 +157,7 @@ class Csv(ImportTest):
         self.assertEqual(report["rows"], {"read": 13, "stored": 2, "throttled": 0, "refused": 11})
         self.assert_refused(report, [(3, "1e400"), (4, "neither bid nor ask"), (5, "2 fields where the header has 5"),
                                      (6, '"inf"'), (7, '"x"'), (8, "outside the accepted window"), (9, "../A"),
-                                     (10, "size"), (11, "no symbol"), (12, "no closing quote")])
+                                     (10, "size"), (11, "no symbol"), (12, "quote")])
         self.assertEqual(self.sqlite_rows("symbol, bid"), [("A", 1.0), ("B", 3.0)])
 
     def test_a_stray_quote_costs_its_own_line_alone(self):

@@ -1,0 +1,544 @@
+#include "persist/json_sink.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/memory.h"
+#include "base/utc.h"
+#include "persist/json_day.h"
+#include "support/faults.h"
+#include "support/random.h"
+#include "support/scratch.h"
+
+#define NOON (INT64_C(1768824000) * TKS__NS_PER_S) /* 2026-01-19T12:00:00Z */
+#define MANY_SYMBOLS 400
+
+static char *scratch;
+static tks__layout layout;
+static tks__names symbols, sources;
+static tks__sink *sink;
+static tks_error error;
+static int warnings;
+
+static void on_log(void *context, int32_t level, const char *message, size_t length) {
+  (void)context;
+  (void)message;
+  (void)length;
+  warnings += level >= TKS_LOG_WARN;
+}
+
+static const tks__log test_log = {on_log, NULL, TKS_LOG_INFO};
+
+static void open_sink_idle(uint32_t late_close_s) {
+  tks__json_sink_options options = {&layout, &symbols, &sources, &test_log, "bro\"ker", late_close_s};
+  sink = tks__json_sink_new(&options);
+  cr_assert_not_null(sink);
+}
+
+static void open_sink(void) { open_sink_idle(300); }
+
+static int close_sink(void) {
+  int rc = sink->ops->close(sink, &error);
+  sink = NULL;
+  return rc;
+}
+
+static void set_up(void) {
+  scratch = scratch_new();
+  cr_assert(tks__layout_init(&layout, scratch, strlen(scratch)));
+  cr_assert_eq(tks__names_init(&symbols, MANY_SYMBOLS), TKS_OK);
+  cr_assert_eq(tks__names_init(&sources, 10), TKS_OK);
+  for (int i = 0; i < MANY_SYMBOLS; i++) {
+    char name[16];
+    uint32_t id;
+    int n = snprintf(name, sizeof name, i == 1 ? "EUR/USD" : "SYM%d", i);
+    cr_assert_eq(tks__names_intern(&symbols, name, (size_t)n, &id), TKS_OK);
+  }
+  uint32_t id;
+  cr_assert_eq(tks__names_intern(&sources, "OANDA", 5, &id), TKS_OK);
+}
+
+static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
+  if (sink != NULL) (void)close_sink();
+  tks__names_deinit(&symbols);
+  tks__names_deinit(&sources);
+  scratch_remove(scratch);
+}
+
+TestSuite(json_sink, .init = set_up, .fini = tear_down);
+
+/* ---------------------------------------------------------------- batches */
+
+/* Records with the numbers first.., spread over `symbol_count` symbols and the two days around midnight. */
+static tks__batch *make_batch(uint64_t first, size_t count, uint32_t symbol_count) {
+  tks__batch *batch = calloc(1, sizeof *batch + count * sizeof batch->records[0]);
+  cr_assert_not_null(batch);
+  for (size_t i = 0; i < count; i++) {
+    uint64_t seq = first + i;
+    batch->records[i] = (tks__record){.ts_ns = NOON + (seq % 7 < 5 ? 0 : TKS__NS_PER_DAY) + (int64_t)seq,
+                                      .seq = seq,
+                                      .bid = (double)seq / 100,
+                                      .ask = seq % 11 == 0 ? (double)NAN : (double)seq / 100 + 0.01,
+                                      .symbol = (uint32_t)(seq % symbol_count) + 1,
+                                      .source = (uint32_t)(seq % 2),
+                                      .recv_ns = (int64_t)seq};
+  }
+  batch->count = count;
+  batch->last_seq = first + count - 1;
+  return batch;
+}
+
+static int write_batches(tks__batch **batches, size_t count) {
+  return sink->ops->write(sink, (const tks__batch *const *)batches, count, &error);
+}
+
+static int write_one(tks__batch *batch) { return write_batches(&batch, 1); }
+
+static int sync_sink(void) { return sink->ops->sync(sink, &error); }
+
+static bool *found;
+static uint64_t found_max;
+
+static void note_record(const tks__record *r) {
+  cr_assert_leq(r->seq, found_max);
+  if (found[r->seq]) cr_assert(false, "sequence number %d is there twice", (int)r->seq);
+  found[r->seq] = true;
+  bool same = r->bid == (double)r->seq / 100 && r->recv_ns == (int64_t)r->seq &&
+              (r->source != 0) == (r->seq % 2 != 0) && isnan(r->ask) == (r->seq % 11 == 0);
+  if (!same) cr_assert(false, "record %d came back different", (int)r->seq);
+}
+
+/* Reads without deduplication: json_day_read would hide what is doubled. */
+static void count_lines(const char *path, size_t *lines) {
+  char *bytes;
+  size_t length;
+  cr_assert_eq(tks__fs_read_file(path, 1 << 28, &bytes, &length), 0);
+  for (size_t i = 0; i < length; i++) *lines += bytes[i] == '\n';
+  tks__free(bytes);
+}
+
+/* On disk are the records 1 to `last`, each exactly once, each in its file, and nothing else. */
+static void expect_all(uint64_t last, uint32_t symbol_count) {
+  found_max = last;
+  found = calloc(last + 1, sizeof *found);
+  size_t lines = 0, records = 0;
+  for (uint32_t symbol = 1; symbol <= symbol_count; symbol++)
+    for (int32_t day = tks__utc_day(NOON); day <= tks__utc_day(NOON) + 1; day++) {
+      tks__json_day out;
+      int rc = tks__json_day_read(&layout, &symbols, &sources, symbol, day, &out, &error);
+      cr_assert_eq(rc, TKS_OK, "%s", error.message);
+      for (size_t i = 0; i < out.count; i++) note_record(&out.records[i]);
+      records += out.count;
+      const tks__name *name = tks__names_get(&symbols, symbol);
+      char path[TKS__PATH_MAX];
+      tks__layout_json_file(&layout, name->text, name->length, day, path);
+      if (out.count > 0) count_lines(path, &lines);
+      tks__json_day_free(&out);
+    }
+  cr_assert_eq(records, last, "%zu records, not %d", records, (int)last);
+  cr_assert_eq(lines, last, "%zu lines, not %d", lines, (int)last);
+  free(found);
+}
+
+static uint64_t gauge(const _Atomic uint64_t *g) { return atomic_load(g); }
+
+/* ------------------------------------------------------------------- tests */
+
+Test(json_sink, writes_each_record_to_the_file_of_its_own_day) {
+  open_sink();
+  cr_assert_str_eq(sink->ops->name, "json");
+  cr_assert_eq(sink->ops->id, TKS_JSON);
+  cr_assert_not(sink->durable_on_write);
+  tks__batch *batches[2] = {make_batch(1, 500, 3), make_batch(501, 250, 3)};
+  cr_assert_eq(write_batches(batches, 2), TKS_OK);
+  cr_assert_eq(write_batches(batches, 0), TKS_OK);
+  cr_assert_eq(sync_sink(), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.open_files), 6);
+  expect_all(750, 3);
+  char path[4096];
+  struct stat st;
+  (void)snprintf(path, sizeof path, "%s/json/EUR%%2FUSD/2026-01-20.jsonl", scratch);
+  cr_assert_eq(stat(path, &st), 0);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(750, 3);
+  free(batches[0]);
+  free(batches[1]);
+}
+
+Test(json_sink, what_comes_again_is_written_once) {
+  tks__batch *batches[3] = {make_batch(1, 300, 5), make_batch(301, 300, 5), make_batch(601, 300, 5)};
+  open_sink();
+  for (size_t n = 1; n <= 3; n++) cr_assert_eq(write_batches(batches, n), TKS_OK);
+  cr_assert_eq(warnings, 0, "a retry is nothing to be told");
+  cr_assert_eq(close_sink(), TKS_OK);
+  open_sink();
+  cr_assert_eq(write_batches(batches, 3), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_eq(warnings, 1, "to a new sink these are not retries");
+  expect_all(900, 5);
+  for (int i = 0; i < 3; i++) free(batches[i]);
+}
+
+static int write_count;
+
+static int count_writes(tks__fs_op op, const char *path) {
+  (void)path;
+  write_count += op == TKS__FS_WRITE;
+  return 0;
+}
+
+Test(json_sink, one_write_per_file_and_batch) {
+  tks__batch *batch = make_batch(1, 1000, 2);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  free(batch);
+  batch = make_batch(1001, 1000, 2);
+  atomic_store(&tks__fs_fault, count_writes);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(write_count, 4, "two symbols, two days");
+  free(batch);
+}
+
+Test(json_sink, more_files_than_may_be_open) {
+  open_sink();
+  size_t count = 4 * MANY_SYMBOLS;
+  tks__batch *first = make_batch(1, count, MANY_SYMBOLS), *second = make_batch(count + 1, count, MANY_SYMBOLS);
+  tks__batch *both[2] = {first, second};
+  cr_assert_eq(write_one(first), TKS_OK);
+  cr_assert_leq(gauge(&sink->gauges.open_files), 128);
+  cr_assert_eq(write_batches(both, 2), TKS_OK);
+  cr_assert_eq(write_batches(both, 2), TKS_OK);
+  cr_assert_eq(sync_sink(), TKS_OK);
+  cr_assert_eq(warnings, 0);
+  expect_all(2 * count, MANY_SYMBOLS);
+  free(first);
+  free(second);
+}
+
+Test(json_sink, makes_do_with_few_descriptors) {
+  struct rlimit limit;
+  int next = open("/dev/null", O_RDONLY);
+  cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = (rlim_t)next + 10;
+  cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  open_sink();
+  tks__batch *batch = make_batch(1, 400, 100);
+  cr_assert_eq(write_one(batch), TKS_OK, "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(400, 100);
+  free(batch);
+}
+
+Test(json_sink, more_records_than_one_pass) {
+  enum { MANY = 150000 };
+  open_sink();
+  tks__batch *batches[3] = {make_batch(1, MANY, 3), make_batch(MANY + 1, 0, 1), make_batch(MANY + 1, 10, 3)};
+  cr_assert_eq(write_batches(batches, 3), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(MANY + 10, 3);
+  for (int i = 0; i < 3; i++) free(batches[i]);
+}
+
+Test(json_sink, one_sick_file_does_not_keep_the_others_from_being_written) {
+  char path[TKS__PATH_MAX], dir[TKS__PATH_MAX];
+  tks__layout_json_dir(&layout, "EUR/USD", 7, dir);
+  tks__layout_json_file(&layout, "EUR/USD", 7, tks__utc_day(NOON), path);
+  cr_assert_eq(tks__fs_mkdirs(dir, scratch), 0);
+  cr_assert_eq(symlink("/nowhere/else", path), 0);
+  open_sink();
+  tks__batch *batch = make_batch(1, 100, 3);
+  cr_assert_eq(write_one(batch), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "json/EUR%2FUSD/2026-01-19.jsonl: it is a symbolic link"), "%s",
+                     error.message);
+  tks__json_day out;
+  cr_assert_eq(tks__json_day_read(&layout, &symbols, &sources, 3, tks__utc_day(NOON), &out, NULL), TKS_OK);
+  cr_assert_gt(out.count, 0, "SYM2 is there");
+  tks__json_day_free(&out);
+  cr_assert_eq(unlink(path), 0);
+  cr_assert_eq(mkdir(path, 0777), 0);
+  cr_assert_eq(write_one(batch), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "it is not a regular file"), "%s", error.message);
+  cr_assert_eq(rmdir(path), 0);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(100, 3);
+  free(batch);
+}
+
+Test(json_sink, continues_behind_a_line_cut_by_a_crash) {
+  tks__batch *first = make_batch(1, 100, 2), *second = make_batch(101, 100, 2);
+  open_sink();
+  cr_assert_eq(write_one(first), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  char path[TKS__PATH_MAX];
+  tks__layout_json_file(&layout, "SYM0", 4, tks__utc_day(NOON), path);
+  FILE *f = fopen(path, "ab");
+  (void)fputs("{\"broker_id\":\"default\",\"sym", f);
+  (void)fclose(f);
+  open_sink();
+  cr_assert_eq(write_one(second), TKS_OK);
+  cr_assert_eq(warnings, 1);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(200, 2);
+  free(first);
+  free(second);
+}
+
+/* ------------------------------------------------------------------ faults */
+
+static int faults_left, fault_code = EIO;
+static bool fault_hit;
+
+static int fail_at_zero(tks__fs_op op, const char *path) {
+  (void)op;
+  (void)path;
+  if (faults_left-- != 0) return 0;
+  fault_hit = true;
+  return fault_code;
+}
+
+/* One run: two batches, a sync between them, enough symbols to close files early if `wide`. The k-th call fails; each step
+ * is tried until it succeeds, as the writer would. */
+static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
+  size_t count = symbol_count * 4;
+  tks__batch *batches[2] = {make_batch(1, count, symbol_count), make_batch(count + 1, count, symbol_count)};
+  open_sink();
+  faults_left = k;
+  fault_hit = false;
+  if (memory)
+    fail_allocation((uint64_t)k);
+  else
+    atomic_store(&tks__fs_fault, fail_at_zero);
+  int failures = 0, rc;
+  while ((rc = write_one(batches[0])) != TKS_OK) {
+    cr_assert_eq(rc, memory ? TKS_ENOMEM : fault_code == ENOSPC ? TKS_EDISKFULL : TKS_EIO);
+    cr_assert_gt(strlen(error.message), 10);
+    cr_assert_lt(++failures, 3);
+  }
+  while (sync_sink() != TKS_OK) cr_assert_lt(++failures, 3);
+  while (write_batches(batches, 2) != TKS_OK) cr_assert_lt(++failures, 3);
+  while (sync_sink() != TKS_OK) cr_assert_lt(++failures, 3);
+  atomic_store(&tks__fs_fault, NULL);
+  bool hit = memory ? allocations_work() : fault_hit;
+  cr_assert_leq(failures, hit, "one fault, one failure");
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(2 * count, symbol_count);
+  cr_assert_eq(warnings, 0);
+  free(batches[0]);
+  free(batches[1]);
+  scratch_clear(scratch);
+  return hit;
+}
+
+Test(json_sink, every_failing_call_is_survived) {
+  int k = 0;
+  while (run_with_fault(false, k, 3)) k++;
+  cr_assert_gt(k, 30);
+  fault_code = ENOSPC;
+  k = 0;
+  while (run_with_fault(false, k, 3)) k++;
+}
+
+Test(json_sink, every_failing_call_is_survived_with_files_closed_early, .timeout = 300) {
+  int k = 0;
+  /* Every 13th of some thousands is enough here: small runs have tried each kind of call. */
+  while (run_with_fault(false, k, 130)) k += 13;
+  cr_assert_gt(k, 1000);
+}
+
+Test(json_sink, every_failing_allocation_is_survived) {
+  int k = 0;
+  while (run_with_fault(true, k, 3)) k++;
+  cr_assert_gt(k, 2);
+  tks__json_sink_options options = {&layout, &symbols, &sources, &test_log, "b", 300};
+  for (uint64_t i = 0; i < 3; i++) {
+    fail_allocation(i);
+    cr_assert_null(tks__json_sink_new(&options));
+    cr_assert(allocations_work());
+  }
+}
+
+/* Many faults of all kinds, also while failures are being mended, and sinks that give up in between. */
+static test_random source;
+
+static int fail_at_random(tks__fs_op op, const char *path) {
+  (void)op;
+  (void)path;
+  return random_below(&source, 12) == 0 ? (random_below(&source, 2) ? EIO : ENOSPC) : 0;
+}
+
+Test(json_sink, random_faults_lose_and_double_nothing, .timeout = 300) {
+  source = random_new();
+  for (int round = 0; round < 60; round++) {
+    uint64_t next = 1;
+    size_t written = 0;
+    tks__batch *batches[8];
+    open_sink();
+    for (size_t b = 0; b < 8; b++) {
+      size_t count = random_below(&source, 300) + 1;
+      batches[b] = make_batch(next, count, 20);
+      next += count;
+      atomic_store(&tks__fs_fault, fail_at_random);
+      int tries = 0;
+      while (write_batches(batches + written, b + 1 - written) != TKS_OK)
+        if (++tries == 200) atomic_store(&tks__fs_fault, NULL);
+      atomic_store(&tks__fs_fault, fail_at_random);
+      if (random_below(&source, 2)) (void)sync_sink();
+      atomic_store(&tks__fs_fault, NULL);
+      if (random_below(&source, 3)) written = b + 1;
+      if (random_below(&source, 8) == 0) { /* a new session: what it is given again is not doubled */
+        (void)close_sink();
+        open_sink();
+      }
+    }
+    cr_assert_eq(sync_sink(), TKS_OK, "%s", error.message);
+    cr_assert_eq(close_sink(), TKS_OK);
+    expect_all(next - 1, 20);
+    for (size_t b = 0; b < 8; b++) free(batches[b]);
+    scratch_clear(scratch);
+  }
+}
+
+/* A real short write: the kernel takes a part of the lines and refuses the rest. */
+Test(json_sink, a_full_disk_cuts_nothing_and_doubles_nothing) {
+  (void)signal(SIGXFSZ, SIG_IGN);
+  tks__batch *batch = make_batch(1, 300, 2);
+  for (rlim_t bytes = 1; bytes < 20000; bytes += 997) {
+    struct rlimit limit = {bytes, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
+    open_sink();
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_neq(write_one(batch), TKS_OK);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    cr_assert_eq(write_one(batch), TKS_OK);
+    cr_assert_eq(close_sink(), TKS_OK);
+    expect_all(300, 2);
+    scratch_clear(scratch);
+  }
+  free(batch);
+}
+
+static int syncs, sync_failures;
+
+static int watch_syncs(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_SYNC || path != NULL) return 0;
+  syncs++;
+  if (sync_failures <= 0) return 0;
+  sync_failures--;
+  return EIO;
+}
+
+Test(json_sink, syncs_each_file_that_was_written_and_no_other) {
+  tks__batch *batch = make_batch(1, 100, 3);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  atomic_store(&tks__fs_fault, watch_syncs);
+  cr_assert_eq(sync_sink(), TKS_OK);
+  cr_assert_eq(syncs, 6);
+  cr_assert_eq(sync_sink(), TKS_OK);
+  cr_assert_eq(syncs, 6);
+  free(batch);
+  batch = make_batch(101, 1, 3);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  sync_failures = 1;
+  cr_assert_eq(sync_sink(), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "cannot sync json/"), "%s", error.message);
+  cr_assert_eq(sync_sink(), TKS_OK, "of lines that were written anew");
+  cr_assert_eq(syncs, 8);
+  free(batch);
+}
+
+Test(json_sink, files_closed_early_are_synced_first) {
+  tks__batch *batch = make_batch(1, 4 * MANY_SYMBOLS, MANY_SYMBOLS);
+  open_sink();
+  atomic_store(&tks__fs_fault, watch_syncs);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(sync_sink(), TKS_OK);
+  cr_assert_geq(syncs, 2 * MANY_SYMBOLS);
+  free(batch);
+}
+
+static int lose_lines(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_SYNC || path != NULL) return 0;
+  atomic_store(&tks__fs_fault, NULL);
+  char file[TKS__PATH_MAX];
+  tks__layout_json_file(&layout, "EUR/USD", 7, tks__utc_day(NOON), file);
+  (void)!truncate(file, 100);
+  return EIO;
+}
+
+Test(json_sink, durable_is_never_claimed_for_lost_lines) {
+  tks__batch *batch = make_batch(1, 20, 1);
+  for (size_t i = 0; i < batch->count; i++) {
+    batch->records[i].symbol = 2;
+    batch->records[i].ts_ns = NOON;
+  }
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  atomic_store(&tks__fs_fault, lose_lines);
+  cr_assert_eq(sync_sink(), TKS_EIO);
+  cr_assert_eq(sync_sink(), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "lost"), "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_EIO);
+  free(batch);
+}
+
+/* ----------------------------------------------------------------- tending */
+
+Test(json_sink, closes_past_days_when_they_are_idle) {
+  tks__batch *batch = make_batch(1, 100, 3);
+  open_sink_idle(0);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(sink->ops->tend(sink, NOON, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.open_files), 6, "neither day is over");
+  cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.open_files), 3);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 1, "a day is one rotation, however many files it has");
+  cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 1);
+  cr_assert_eq(sink->ops->tend(sink, NOON + 5 * TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.open_files), 0);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 2);
+  cr_assert_eq(write_one(batch), TKS_OK, "all of it is known from the files");
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(100, 3);
+  free(batch);
+}
+
+Test(json_sink, a_past_day_stays_open_for_late_records) {
+  tks__batch *batch = make_batch(1, 100, 3);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(sink->ops->tend(sink, NOON + 9 * TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.open_files), 6);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 0);
+  free(batch);
+}
+
+Test(json_sink, a_day_is_not_sealed_before_it_is_synced) {
+  tks__batch *batch = make_batch(1, 100, 3);
+  open_sink_idle(0);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  sync_failures = 1;
+  atomic_store(&tks__fs_fault, watch_syncs);
+  cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_EIO);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 0);
+  cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_eq(gauge(&sink->gauges.rotations), 1);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(100, 3);
+  free(batch);
+}
