@@ -161,6 +161,7 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
     (void)tks__fail(error, TKS_ESYMBOL, 0, "symbol is %u, no such id", quote->symbol);
     return refuse(engine, TKS__REFUSED_SYMBOL, TKS_ESYMBOL);
   }
+  tks__ring_prefetch(&symbol->ring);
   tks__record record;
   int code = validate(engine, quote, &record, error);
   if (code != TKS_OK) return code;

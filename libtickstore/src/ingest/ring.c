@@ -28,7 +28,7 @@ void tks__ring_deinit(tks__ring *ring) {
 }
 
 bool tks__ring_reserve(tks__ring *ring, uint32_t size) {
-  if (ring->next != ring->chunk_end) return true;
+  if (atomic_load_explicit(&ring->next, memory_order_relaxed) != ring->chunk_end) return true;
   uint64_t slots = (uint64_t)size + 1;
   uint64_t index = atomic_load_explicit(&ring->head, memory_order_relaxed) % slots;
   uint64_t first;
@@ -42,7 +42,7 @@ bool tks__ring_reserve(tks__ring *ring, uint32_t size) {
     atomic_store_explicit(&ring->chunks[chunk], start, memory_order_relaxed);
     atomic_fetch_add_explicit(&ring->bytes, length * sizeof(tks__ring_slot), memory_order_relaxed);
   }
-  ring->next = start + (index - first);
+  atomic_store_explicit(&ring->next, start + (index - first), memory_order_relaxed);
   ring->chunk_end = start + length;
   return true;
 }
@@ -89,8 +89,9 @@ void tks__ring_push(tks__ring *ring, const tks__record *record) {
   /* Release: a reader that sees any word written below also sees `head` (invariant 2) once it has passed its acquire
    * fence. Compiles to nothing on x86. */
   atomic_thread_fence(memory_order_release);
-  store_slot(ring->next, record);
-  ring->next++;
+  tks__ring_slot *slot = atomic_load_explicit(&ring->next, memory_order_relaxed);
+  store_slot(slot, record);
+  atomic_store_explicit(&ring->next, slot + 1, memory_order_relaxed);
   /* Release: publishes the slot, and the chunk it lies in. */
   atomic_store_explicit(&ring->head, head + 1, memory_order_release);
 }
