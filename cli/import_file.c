@@ -12,9 +12,19 @@ enum {
   CHECKPOINT_ROWS = 200000,
   CHECKPOINT_NS = 250000000, /* the ends of small files share one */
   PROGRESS_ROWS = 1024,
+  MARKS_MAX = CHECKPOINT_ROWS / IMPORT_ARRAY + 8,
 };
 
 volatile int import_signal;
+
+/* A place in the input, and the store's last sequence number when everything before it had been put. */
+typedef struct mark {
+  uint64_t position;
+  import_digest digest;
+  uint64_t number;
+  import_counts counts; /* of this run */
+  uint64_t last_seq;
+} mark;
 
 typedef struct job {
   import_run *run;
@@ -25,12 +35,14 @@ typedef struct job {
   import_stream stream;
   import_reader *reader;
   import_heads heads;
-  import_entry entry;   /* where an earlier run ended; from the first checkpoint on, where this one is */
-  import_counts before; /* this run: what the entry had counted when it began */
-  bool continued;       /* an earlier run had begun it */
-  bool was_complete;    /* and had ended it */
-  bool separate;        /* the entry is the earlier run's: what comes after it gets its own */
-  bool used_directory;  /* some row took its symbol from the directory */
+  import_entry entry;    /* where an earlier run ended; from the first checkpoint on, where this one is */
+  import_counts before;  /* this run: what the entry had counted when it began */
+  bool continued;        /* an earlier run had begun it */
+  bool was_complete;     /* and had ended it */
+  bool separate;         /* the entry is the earlier run's: what comes after it gets its own */
+  bool used_directory;   /* some row took its symbol from the directory */
+  mark marks[MARKS_MAX]; /* since the last checkpoint, one an array */
+  size_t mark_count;
 } job;
 
 static void clear_progress(const import_run *run) {
@@ -207,30 +219,66 @@ static bool checkpoint_due(const import_run *run) {
          cli_monotonic_ns() - run->flushed_ns >= CHECKPOINT_NS;
 }
 
-/* Enters where the stream stands. All rows before that must have been put. */
-static bool enter(job *j, bool complete) {
-  const import_counts *now = &j->run->feed->counts;
+/* Where the stream stands. All rows before that must have been put. */
+static void take_mark(job *j, mark *here) {
   tks_store_stats stats = {.struct_size = sizeof stats};
   tks_stats(j->run->feed->store, &stats, NULL);
+  *here = (mark){.position = j->stream.position,
+                 .number = j->reader->done,
+                 .counts = j->run->feed->counts,
+                 .last_seq = stats.last_seq};
+  import_stream_digest(&j->stream, &here->digest);
+}
+
+static bool enter(job *j, const mark *here, bool complete) {
   import_entry *entry = &j->entry;
-  if (j->separate && entry->position != j->stream.position) {
+  if (j->separate && entry->position != here->position) {
     entry->id = 0;
     j->separate = false;
   }
-  entry->position = j->stream.position;
-  import_stream_digest(&j->stream, &entry->digest);
+  entry->position = here->position;
+  entry->digest = here->digest;
   entry->complete = complete;
-  entry->number = j->reader->done;
-  entry->read = j->before.read + now->read;
-  entry->stored = j->before.stored + now->stored;
-  entry->throttled = j->before.throttled + now->throttled;
-  entry->refused = j->before.refused + now->refused;
-  entry->last_seq = stats.last_seq;
+  entry->number = here->number;
+  entry->read = j->before.read + here->counts.read;
+  entry->stored = j->before.stored + here->counts.stored;
+  entry->throttled = j->before.throttled + here->counts.throttled;
+  entry->refused = j->before.refused + here->counts.refused;
+  entry->last_seq = here->last_seq;
   if (import_ledger_put(&j->run->ledger, entry, j->interpretation, j->used_directory ? j->directory : "", &j->heads,
                         j->path))
     return true;
   fatal(j, j->run->ledger.error);
   return false;
+}
+
+static bool enter_here(job *j, bool complete) {
+  mark here;
+  take_mark(j, &here);
+  return enter(j, &here, complete);
+}
+
+/* After each array, for salvage. The record that the array ended with is dealt with. */
+static void mark_array(job *j) {
+  const import_counts *now = &j->run->feed->counts;
+  uint64_t last = j->mark_count > 0 ? j->marks[j->mark_count - 1].counts.read : 0;
+  if (now->read - last < IMPORT_ARRAY || j->mark_count == MARKS_MAX) return;
+  j->reader->commit(j->reader);
+  take_mark(j, &j->marks[j->mark_count++]);
+}
+
+/* The store takes no more (its disk is full, say): what it did make durable is entered, so that it will not be
+ * stored again. What a sink has reported lost counts as settled there, so then nothing is entered. */
+static void salvage(job *j) {
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  if (!j->stream.regular || tks_stats(j->run->feed->store, &stats, NULL) < 0) return;
+  if (stats.dropped + stats.sinks[0].lost + stats.sinks[1].lost > 0) return;
+  while (j->mark_count > 0 && j->marks[j->mark_count - 1].last_seq > stats.durable_seq) j->mark_count--;
+  if (j->mark_count == 0) return;
+  char error[sizeof j->run->error]; /* the first one is the one to tell */
+  memcpy(error, j->run->error, sizeof error);
+  if (enter(j, &j->marks[j->mark_count - 1], false)) import_ledger_commit(&j->run->ledger);
+  memcpy(j->run->error, error, sizeof error);
 }
 
 /* Within a large file. */
@@ -241,7 +289,9 @@ static bool checkpoint(job *j) {
     return false;
   }
   j->reader->commit(j->reader);
-  return (!j->stream.regular || enter(j, false)) && import_run_checkpoint(j->run);
+  if ((j->stream.regular && !enter_here(j, false)) || !import_run_checkpoint(j->run)) return false;
+  j->mark_count = 0;
+  return true;
 }
 
 /* -------------------------------------------------------------------- rows */
@@ -291,6 +341,7 @@ static import_outcome read_rows(job *j) {
     if (import_signal != 0) return IMPORT_SIGNAL;
     import_outcome outcome = take(j, &end);
     if (outcome != IMPORT_DONE) return outcome;
+    if (j->run->feed->count == 0) mark_array(j);
     if (i % PROGRESS_ROWS != 0) continue;
     show_progress(j);
     if (!checkpoint(j)) return IMPORT_FATAL;
@@ -332,7 +383,7 @@ static import_outcome finish(job *j, import_outcome outcome) {
   if (outcome != IMPORT_STOPPED && !j->stream.failed && !j->stream.interrupted) j->reader->commit(j->reader);
   bool ended = outcome == IMPORT_DONE && !j->stream.failed;
   bool news = feed->counts.read > 0 || (ended && j->continued && !j->was_complete);
-  if (j->stream.regular && news && !enter(j, ended)) return IMPORT_FATAL;
+  if (j->stream.regular && news && !enter_here(j, ended)) return IMPORT_FATAL;
   if (j->stream.failed) outcome = problem(j, j->stream.error);
   else if (outcome == IMPORT_DONE) count_file(j);
   if (outcome == IMPORT_DONE && j->reader->truncated && j->run->options.strict) outcome = IMPORT_STOPPED;
@@ -352,7 +403,9 @@ static import_outcome run_open(job *j) {
     return problem(j, reason.text);
   }
   import_feed_begin_file(j->run->feed, j->path, j->reader->unit);
-  return finish(j, read_rows(j));
+  import_outcome outcome = finish(j, read_rows(j));
+  if (outcome == IMPORT_FATAL) salvage(j);
+  return outcome;
 }
 
 import_outcome import_file_run(import_run *run, const import_file *file) {

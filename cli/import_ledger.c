@@ -78,21 +78,6 @@ static bool prepare_all(import_ledger *ledger) {
                  " WHERE id=?15");
 }
 
-static bool open_impl(import_ledger *ledger, const char *file) {
-  sqlite3 *db = NULL;
-  int code = sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
-  ledger->db = db;
-  if (code != SQLITE_OK) return fail(ledger, "open it");
-  sqlite3_busy_timeout(db, BUSY_MS);
-  int version = 0;
-  if (!run(ledger, "PRAGMA synchronous=FULL; PRAGMA journal_mode=PERSIST", "configure it") || !read_version(ledger, &version)) return false;
-  if (version > LEDGER_VERSION) {
-    snprintf(ledger->error, sizeof ledger->error, "imports.db was written by a newer version of tickstore");
-    return false;
-  }
-  return (version == LEDGER_VERSION || create(ledger)) && rehearse(ledger) && prepare_all(ledger);
-}
-
 /* Writes nothing into the table, but all the way to the disk: a ledger that cannot be written is found before a
  * row is stored, and the kept journal has its space from then on, so that a checkpoint needs no room that a full
  * disk does not have. */
@@ -103,6 +88,23 @@ static bool rehearse(import_ledger *ledger) {
              "DELETE FROM imports WHERE id=-1",
              "write") &&
          run(ledger, "COMMIT", "write");
+}
+
+static bool open_impl(import_ledger *ledger, const char *file) {
+  sqlite3 *db = NULL;
+  int code = sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+  ledger->db = db;
+  if (code != SQLITE_OK) return fail(ledger, "open it");
+  sqlite3_busy_timeout(db, BUSY_MS);
+  int version = 0;
+  if (!run(ledger, "PRAGMA synchronous=FULL; PRAGMA journal_mode=PERSIST", "configure it") ||
+      !read_version(ledger, &version))
+    return false;
+  if (version > LEDGER_VERSION) {
+    snprintf(ledger->error, sizeof ledger->error, "imports.db was written by a newer version of tickstore");
+    return false;
+  }
+  return (version == LEDGER_VERSION || create(ledger)) && rehearse(ledger) && prepare_all(ledger);
 }
 
 bool import_ledger_open(import_ledger *ledger, const char *root) {

@@ -22,7 +22,7 @@
 #include "support/scratch.h"
 
 #define NOON (INT64_C(1768824000) * TKS__NS_PER_S) /* 2026-01-19T12:00:00Z */
-#define MANY_SYMBOLS 400
+#define MANY_SYMBOLS 200
 
 static char *scratch;
 static tks__layout layout;
@@ -47,6 +47,18 @@ static void open_sink_idle(uint32_t late_close_s) {
 }
 
 static void open_sink(void) { open_sink_idle(300); }
+
+/* Leaves room for 64 files. */
+static void open_narrow_sink(void) {
+  struct rlimit limit;
+  cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  rlim_t usual = limit.rlim_cur;
+  limit.rlim_cur = 256;
+  cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  open_sink();
+  limit.rlim_cur = usual;
+  cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
 
 static int close_sink(void) {
   int rc = sink->ops->close(sink, &error);
@@ -214,12 +226,12 @@ Test(json_sink, one_write_per_file_and_batch) {
 }
 
 Test(json_sink, more_files_than_may_be_open) {
-  open_sink();
+  open_narrow_sink();
   size_t count = 4 * MANY_SYMBOLS;
   tks__batch *first = make_batch(1, count, MANY_SYMBOLS), *second = make_batch(count + 1, count, MANY_SYMBOLS);
   tks__batch *both[2] = {first, second};
   cr_assert_eq(write_one(first), TKS_OK);
-  cr_assert_leq(gauge(&sink->gauges.open_files), 128);
+  cr_assert_leq(gauge(&sink->gauges.open_files), 64);
   cr_assert_eq(write_batches(both, 2), TKS_OK);
   cr_assert_eq(write_batches(both, 2), TKS_OK);
   cr_assert_eq(sync_sink(), TKS_OK);
@@ -316,7 +328,7 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
 static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
   size_t count = symbol_count * 4;
   tks__batch *batches[2] = {make_batch(1, count, symbol_count), make_batch(count + 1, count, symbol_count)};
-  open_sink();
+  open_narrow_sink();
   faults_left = k;
   fault_hit = false;
   if (memory)
@@ -356,8 +368,8 @@ Test(json_sink, every_failing_call_is_survived) {
 Test(json_sink, every_failing_call_is_survived_with_files_closed_early, .timeout = 300) {
   int k = 0;
   /* Not each of some thousands: small runs have tried each kind of call. */
-  while (run_with_fault(false, k, 70)) k += 61;
-  cr_assert_gt(k, 1000);
+  while (run_with_fault(false, k, 50)) k += 31;
+  cr_assert_gt(k, 600);
 }
 
 Test(json_sink, every_failing_allocation_is_survived) {
@@ -463,11 +475,11 @@ Test(json_sink, syncs_each_file_that_was_written_and_no_other) {
 
 Test(json_sink, files_closed_early_are_synced_first) {
   tks__batch *batch = make_batch(1, 4 * MANY_SYMBOLS, MANY_SYMBOLS);
-  open_sink();
+  open_narrow_sink();
   atomic_store(&tks__fs_fault, watch_syncs);
   cr_assert_eq(write_one(batch), TKS_OK);
   cr_assert_eq(sync_sink(), TKS_OK);
-  cr_assert_geq(syncs, MANY_SYMBOLS + 128);
+  cr_assert_geq(syncs, MANY_SYMBOLS + 64);
   free(batch);
 }
 

@@ -229,6 +229,8 @@ int tks__dayfile_open(const tks__dayfile_options *options, int32_t day, tks__day
   if (file == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory opening a day file");
   file->options = options;
   file->day = day;
+  /* Readers that have it mapped as a sealed file open it anew, unmapped. */
+  if (options->release_readers != NULL) options->release_readers(options->release_context, day);
   int code = open_impl(file, error);
   if (code != TKS_OK) {
     tks__dayfile_discard(file);

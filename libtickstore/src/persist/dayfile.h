@@ -39,7 +39,7 @@ typedef struct tks__dayfile_options {
   uint32_t busy_timeout_ms;
   uint32_t temp_store_memory;
   uint64_t page_cache_bytes;
-  /* Called before a file is sealed or set aside, on the sink's thread: readers in this process should close it. May be NULL. */
+  /* Called before a file is opened, sealed or set aside, on the sink's thread: readers in this process should close it. May be NULL. */
   void (*release_readers)(void *context, int32_t day);
   void *release_context;
 } tks__dayfile_options;

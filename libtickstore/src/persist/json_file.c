@@ -259,6 +259,12 @@ int tks__json_file_sync(tks__json_file *file, const char *path, const char *root
   return rc;
 }
 
+bool tks__json_file_is_dirty(const tks__json_file *file) { return file->suspect || file->synced < file->length; }
+
+void tks__json_file_start_sync(const tks__json_file *file) {
+  if (!file->suspect && file->synced < file->length) tks__fs_start_sync(file->fd);
+}
+
 void tks__json_file_close(tks__json_file *file) {
   if (file->fd < 0) return;
   (void)settle(file);

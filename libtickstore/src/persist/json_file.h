@@ -43,6 +43,12 @@ int tks__json_file_append(tks__json_file *file, const char *lines, size_t length
  * the lines have been written anew. */
 int tks__json_file_sync(tks__json_file *file, const char *path, const char *root, const tks__log *log);
 
+/* Whether there is something to sync. */
+bool tks__json_file_is_dirty(const tks__json_file *file);
+
+/* A hint that a sync will follow: of many files, start all before syncing each. */
+void tks__json_file_start_sync(const tks__json_file *file);
+
 void tks__json_file_close(tks__json_file *file);
 
 #endif

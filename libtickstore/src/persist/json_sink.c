@@ -9,7 +9,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -18,7 +20,8 @@
 #include "persist/json_file.h"
 #include "persist/json_line.h"
 
-#define OPEN_FILES_MAX 128
+#define OPEN_FILES_MAX 512 /* or a quarter of what the process may have, if that is less */
+#define OPEN_FILES_MIN 16
 #define BUFFER_BYTES (256 * 1024)
 #define PASS_RECORDS 65536 /* written in one pass; bounds the memory that grouping takes */
 #define NONE UINT32_MAX
@@ -57,7 +60,7 @@ typedef struct json_sink {
   char *buffer;
 
   open_file files[OPEN_FILES_MAX];
-  size_t file_count;
+  size_t file_count, file_max;
   uint64_t turn;
   active_day *days;
   size_t day_count, day_capacity;
@@ -105,7 +108,7 @@ static void count_files(json_sink *s) {
 
 static int sync_file(json_sink *s, open_file *f, tks_error *error) {
   char path[TKS__PATH_MAX];
-  if (!f->file.suspect && f->file.synced == f->file.length) return TKS_OK;
+  if (!tks__json_file_is_dirty(&f->file)) return TKS_OK;
   if (!path_of(s, f->symbol, f->day, path)) return tks__fail(error, TKS_EINTERNAL, 0, "a file without a symbol");
   int rc = tks__json_file_sync(&f->file, path, s->options.layout->root, s->options.log);
   s->lost |= f->file.lost;
@@ -124,11 +127,22 @@ static int close_file(json_sink *s, open_file *f, tks_error *error) {
   return rc;
 }
 
-static int close_oldest(json_sink *s, tks_error *error) {
-  open_file *oldest = &s->files[0];
-  for (size_t i = 1; i < s->file_count; i++)
-    if (s->files[i].turn < oldest->turn) oldest = &s->files[i];
-  return close_file(s, oldest, error);
+static int compare_turns(const void *a, const void *b) {
+  const open_file *x = a, *y = b;
+  return (x->turn > y->turn) - (x->turn < y->turn);
+}
+
+/* Closes the least recently written quarter at once: a file system syncs many files in little more time than one, if it
+ * is told of all of them first. */
+static int make_room(json_sink *s, tks_error *error) {
+  qsort(s->files, s->file_count, sizeof s->files[0], compare_turns);
+  size_t count = (s->file_count + 3) / 4;
+  for (size_t i = 0; i < count; i++) tks__json_file_start_sync(&s->files[i].file);
+  for (size_t i = count; i-- > 0;) {
+    int rc = close_file(s, &s->files[i], error);
+    if (rc != TKS_OK) return rc;
+  }
+  return TKS_OK;
 }
 
 static open_file *find_file(json_sink *s, uint32_t symbol, int32_t day) {
@@ -152,13 +166,13 @@ static int open_new(json_sink *s, uint32_t symbol, int32_t day, const char *path
                     tks_error *error) {
   tks__json_file file;
   for (;;) {
-    int rc = s->file_count == OPEN_FILES_MAX
+    int rc = s->file_count >= s->file_max
                  ? EMFILE
                  : tks__json_file_open(&file, path, s->options.layout->root, s->options.log);
     if (rc == 0) break;
     bool no_room = (rc == EMFILE || rc == ENFILE) && s->file_count > 0;
     if (!no_room) return fail_file(s, error, rc, "open", path);
-    rc = close_oldest(s, error);
+    rc = make_room(s, error);
     if (rc != TKS_OK) return rc;
   }
   *out = &s->files[s->file_count++];
@@ -299,14 +313,19 @@ static int write_group(json_sink *s, const group *g, tks_error *error) {
   return TKS_OK;
 }
 
-/* Goes on after a file that fails, since the others need not suffer for it; but not when all would fail alike. */
+/* Goes on after a file that fails, since the others need not suffer for it; but not when all would fail alike. Open
+ * files come first, so that none is closed just before its turn. */
 static int write_groups(json_sink *s, tks_error *error) {
   int first = TKS_OK;
-  for (size_t i = 0; i < s->group_count; i++) {
-    int rc = write_group(s, &s->groups[i], first == TKS_OK ? error : NULL);
-    if (first == TKS_OK) first = rc;
-    if (rc == TKS_ENOMEM || rc == TKS_EDISKFULL) break;
-  }
+  for (int open = 1; open >= 0; open--)
+    for (size_t i = 0; i < s->group_count; i++) {
+      group *g = &s->groups[i];
+      if (g->first == NONE || (open && find_file(s, g->symbol, g->day) == NULL)) continue;
+      int rc = write_group(s, g, first == TKS_OK ? error : NULL);
+      if (first == TKS_OK) first = rc;
+      if (rc == TKS_ENOMEM || rc == TKS_EDISKFULL) return first;
+      g->first = NONE;
+    }
   return first;
 }
 
@@ -335,6 +354,7 @@ static int sink_write(tks__sink *sink, const tks__batch *const *batches, size_t 
 static int sink_sync(tks__sink *sink, tks_error *error) {
   json_sink *s = (json_sink *)sink;
   int first = TKS_OK;
+  for (size_t i = 0; i < s->file_count; i++) tks__json_file_start_sync(&s->files[i].file);
   for (size_t i = 0; i < s->file_count; i++) {
     int rc = sync_file(s, &s->files[i], first == TKS_OK ? error : NULL);
     if (first == TKS_OK) first = rc;
@@ -394,6 +414,12 @@ static int sink_close(tks__sink *sink, tks_error *error) {
   return rc;
 }
 
+static size_t files_allowed(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 4 < OPEN_FILES_MIN) return OPEN_FILES_MIN;
+  return limit.rlim_cur / 4 < OPEN_FILES_MAX ? (size_t)(limit.rlim_cur / 4) : OPEN_FILES_MAX;
+}
+
 tks__sink *tks__json_sink_new(const tks__json_sink_options *options) {
   static const tks__sink_ops ops = {"json", TKS_JSON, sink_write, sink_sync, sink_tend, sink_close};
   json_sink *s = tks__calloc(1, sizeof *s);
@@ -401,6 +427,7 @@ tks__sink *tks__json_sink_new(const tks__json_sink_options *options) {
   s->head.ops = &ops;
   s->head.durable_on_write = false;
   s->options = *options;
+  s->file_max = files_allowed();
   size_t length = strlen(options->broker_id);
   assert(length <= TKS_NAME_MAX); /* or a line might not fit in TKS__JSON_LINE_MAX */
   s->broker_id = tks__malloc(6 * length + 1);

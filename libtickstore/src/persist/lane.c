@@ -48,7 +48,6 @@ void tks__lane_join(tks__lane *lane) {
   tks__worker_join(&lane->worker);
   (void)pthread_mutex_destroy(&lane->error_lock);
   tks__free(lane->backlog);
-  tks__free(lane->handed);
 }
 
 /* --------------------------------------------------------------- backlog */
@@ -65,10 +64,7 @@ uint64_t tks__lane_room(const tks__lane *lane) {
 }
 
 bool tks__lane_reserve(tks__lane *lane) {
-  if (!tks__grow((void **)&lane->backlog, &lane->capacity, lane->count + 1, sizeof *lane->backlog)) return false;
-  /* `handed` belongs to the worker while it writes; it has room for all that can be handed next. */
-  if (lane->busy) return true;
-  return tks__grow((void **)&lane->handed, &lane->handed_capacity, lane->count + 1, sizeof *lane->handed);
+  return tks__grow((void **)&lane->backlog, &lane->capacity, lane->count + 1, sizeof *lane->backlog);
 }
 
 static void settle_written_seq(tks__lane *lane) {
@@ -252,15 +248,13 @@ static void give(tks__lane *lane, const tks__job *job, int64_t now_ns) {
 static void give_write(tks__lane *lane, int64_t now_ns) {
   size_t n = 0;
   size_t records = 0;
-  while (n < lane->handed_capacity && lane->written + n < lane->count &&
+  while (n < TKS__LANE_HANDED && lane->written + n < lane->count &&
          (n == 0 || records + lane->backlog[lane->written + n]->count <= WRITE_RECORDS))
     records += lane->backlog[lane->written + n++]->count;
   lane->writing = n;
   if (lane->attempts > 0) add(&lane->retries, 1);
-  /* A copy of the pointers: the backlog itself grows and moves while the worker reads. */
-  memcpy(lane->handed, lane->backlog + lane->written, n * sizeof *lane->handed);
-  give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .batches = (const tks__batch *const *)lane->handed, .batch_count = n},
-       now_ns);
+  for (size_t i = 0; i < n; i++) lane->handed[i] = lane->backlog[lane->written + i];
+  give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .batches = lane->handed, .batch_count = n}, now_ns);
 }
 
 void tks__lane_dispatch(tks__lane *lane, int64_t now_ns, bool urgent) {

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "persist/worker.h"
 
+#define TKS__LANE_HANDED 1024 /* batches that one write takes at most */
+
 typedef struct tks__lane {
   const tks_config *config;
   const tks__log *log;
@@ -24,8 +26,7 @@ typedef struct tks__lane {
   tks__batch **backlog;
   size_t count;    /* batches in the backlog */
   size_t capacity; /* of the array */
-  tks__batch **handed; /* the worker's copy of the pointers it writes; at least 8 of room once anything was appended */
-  size_t handed_capacity;
+  const tks__batch *handed[TKS__LANE_HANDED]; /* the worker's copy of the pointers: the backlog moves while it writes */
   size_t written;  /* the first so many are written but not durable */
   size_t writing;  /* and so many after them are with the worker */
   uint64_t records; /* in the backlog, not yet written */
