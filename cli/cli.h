@@ -1,7 +1,7 @@
 /* cli.h - what the subcommands of tickstore share: exit codes, messages, the store they name, times and formats.
  *
- * The command uses the public API alone, and the pure text functions of src/base (decimal, utc, name). Each subcommand is
- * one file with one entry function, which gets its own argv (argv[0] is the subcommand's name) and returns the exit
+ * The command uses the public API alone, and the pure text functions of src/base (decimal, utc, name). Each subcommand
+ * is one file with one entry function, which gets its own argv (argv[0] is the subcommand's name) and returns the exit
  * code. Results go to stdout, everything else to stderr. */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H

@@ -1,6 +1,7 @@
 /* doctor.c - tickstore doctor: checks every file of a store, and says what to do about what it finds.
  *
- * A problem (exit code 1) is a file that cannot be read as it should. A note is worth knowing but needs nothing done. */
+ * A problem (exit code 1) is a file that cannot be read as it should. A note is worth knowing, but needs nothing
+ * done. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -68,6 +69,12 @@ static const char *advice_for(const tks_day_info *day) {
   }
 }
 
+/* What JSON files hold is known only where they were read. */
+static void write_known(cli_output *output, const tks_day_info *day, uint64_t value) {
+  if (day->sink == TKS_JSON && value == 0) output_null(output);
+  else output_uint(output, value);
+}
+
 static bool print_days(const day_list *days, cli_format format) {
   static const char *const columns[] = {"day",   "sink",  "status",    "quotes",  "symbols",
                                         "files", "bytes", "wal_bytes", "last_seq"};
@@ -79,17 +86,24 @@ static bool print_days(const day_list *days, cli_format format) {
     output_text(&output, text, tks__utc_format_day(tks__utc_day(day->day_ns), text));
     output_string(&output, sink_name(day->sink));
     output_string(&output, status_of(day));
-    output_uint(&output, day->count);
+    write_known(&output, day, day->count);
     output_uint(&output, day->symbols);
     output_uint(&output, day->files);
     output_uint(&output, day->bytes);
     output_uint(&output, day->wal_bytes);
-    output_uint(&output, day->last_seq);
+    write_known(&output, day, day->last_seq);
     output_end_row(&output);
   }
   output_end(&output);
   cli_flush_stdout();
   return true;
+}
+
+/* The list has a day once per sink. */
+static size_t distinct_days(const day_list *days) {
+  size_t count = 0;
+  for (size_t i = 0; i < days->count; i++) count += i == 0 || days->items[i].day_ns != days->items[i - 1].day_ns;
+  return count;
 }
 
 static size_t report_problems(const char *subcommand, const day_list *days) {
@@ -130,9 +144,9 @@ static int examine(const char *subcommand, tks_store *store, const doctor_option
   writer_state writer = find_writer(options->store);
   bool printed = print_days(&days, options->format);
   note_wals(&days, writer);
-  size_t problems = report_problems(subcommand, &days);
+  size_t checked = distinct_days(&days), problems = report_problems(subcommand, &days);
   fprintf(stderr, "%s: %s\n", options->store, writers[writer]);
-  fprintf(stderr, "%s day%s checked%s, %s\n", human_count(days.count, count), days.count == 1 ? "" : "s",
+  fprintf(stderr, "%s day%s checked%s, %s\n", human_count(checked, count), checked == 1 ? "" : "s",
           options->full ? " in full" : "; --full also reads every row",
           problems == 0 ? "no problem" : "problems found");
   free(days.items);

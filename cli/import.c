@@ -88,6 +88,14 @@ static int report(import_run *run, import_outcome outcome) {
   return clean ? CLI_OK : CLI_DATA;
 }
 
+static void fail_run(import_run *run) {
+  cli_data_error("import", "%s", run->error);
+  uint64_t unwritten = import_feed_unwritten(run->feed);
+  if (unwritten > run->report.rows.stored) unwritten = run->report.rows.stored;
+  run->report.unwritten = unwritten;
+  run->report.rows.stored -= unwritten;
+}
+
 /* Closing comes before reporting: what the report calls stored is on disk. */
 static int run_import(import_run *run, const import_files *files) {
   struct sigaction old[2];
@@ -98,7 +106,7 @@ static int run_import(import_run *run, const import_files *files) {
   if (!open_run(run)) return CLI_DATA;
   catch_signals(old);
   import_outcome outcome = run_files(run, files);
-  if (outcome == IMPORT_FATAL) cli_data_error("import", "%s", run->error);
+  if (outcome == IMPORT_FATAL) fail_run(run);
   import_ledger_close(&run->ledger);
   if (!import_feed_close(run->feed)) {
     if (outcome != IMPORT_FATAL) cli_data_error("import", "%s", run->feed->error);

@@ -15,8 +15,9 @@ enum {
   BACKLOG_RECORDS = 262144,
   RING_RECORDS = 16, /* nobody asks this process for recent quotes */
   BLOCK_LIMIT_MS = 60000,
-  PATIENCE_S = 60, /* without a record written or made durable */
-  WAIT_NS = 1000000,
+  PATIENCE_S = 60,   /* without a record written or made durable */
+  WAIT_NS = 1000000, /* at first; doubles while nothing is written */
+  WAIT_MAX_NS = 64000000,
   FLUSH_SLICE_MS = 500,
 };
 
@@ -134,7 +135,7 @@ static uint64_t progress_of(const tks_store_stats *stats) {
 static bool wait_for_room(import_feed *feed) {
   uint64_t progress = 0;
   int64_t since = 0;
-  for (;;) {
+  for (long pause = WAIT_NS;; pause = pause < WAIT_MAX_NS ? 2 * pause : pause) {
     tks_store_stats stats = {.struct_size = sizeof stats};
     tks_error error = {0};
     if (tks_stats(feed->store, &stats, &error) < 0) return fail(feed, "cannot ask the store", &error);
@@ -142,13 +143,16 @@ static bool wait_for_room(import_feed *feed) {
     const char *why = obstacle(&stats, &fatal);
     if (why == NULL) return true;
     int64_t now = cli_monotonic_ns();
-    if (since == 0 || progress_of(&stats) != progress) since = now;
+    if (since == 0 || progress_of(&stats) != progress) {
+      since = now;
+      pause = WAIT_NS;
+    }
     progress = progress_of(&stats);
     if (fatal || now - since > PATIENCE_S * TKS__NS_PER_S) {
       snprintf(feed->error, sizeof feed->error, "the store cannot write: %s", why);
       return false;
     }
-    nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
+    nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
   }
 }
 
@@ -205,6 +209,12 @@ bool import_feed_flush(import_feed *feed) {
     if (code != TKS_ETIMEOUT || now - since > PATIENCE_S * TKS__NS_PER_S)
       return fail(feed, "what was read is not all on disk", &error);
   }
+}
+
+uint64_t import_feed_unwritten(const import_feed *feed) {
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  if (tks_stats(feed->store, &stats, NULL) < 0 || stats.last_seq < stats.durable_seq) return 0;
+  return stats.last_seq - stats.durable_seq;
 }
 
 bool import_feed_close(import_feed *feed) {

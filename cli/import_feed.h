@@ -64,4 +64,7 @@ bool import_feed_put(import_feed *feed);
 /* Puts and waits until everything is on stable storage. */
 bool import_feed_flush(import_feed *feed);
 
+/* How many accepted rows are not known to be on stable storage. */
+uint64_t import_feed_unwritten(const import_feed *feed);
+
 #endif

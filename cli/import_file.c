@@ -267,8 +267,8 @@ static void mark_array(job *j) {
   take_mark(j, &j->marks[j->mark_count++]);
 }
 
-/* The store takes no more (its disk is full, say): what it did make durable is entered, so that it will not be
- * stored again. What a sink has reported lost counts as settled there, so then nothing is entered. */
+/* The store takes no more (its disk is full, say): what it did make durable is entered, so that it will
+ * not be stored again. What a sink has reported lost counts as settled there, so then nothing is entered. */
 static void salvage(job *j) {
   tks_store_stats stats = {.struct_size = sizeof stats};
   if (!j->stream.regular || tks_stats(j->run->feed->store, &stats, NULL) < 0) return;

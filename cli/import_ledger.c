@@ -1,5 +1,5 @@
-/* import_ledger.c - the ledger in SQLite: a rollback journal that is kept, synchronous FULL, so a commit that returned
- * survives power loss. */
+/* import_ledger.c - the ledger in SQLite: a rollback journal that is kept, synchronous FULL, so a commit
+ * that returned survives power loss. */
 #include "import_ledger.h"
 
 #include <sqlite3.h>
@@ -78,9 +78,9 @@ static bool prepare_all(import_ledger *ledger) {
                  " WHERE id=?15");
 }
 
-/* Writes nothing into the table, but all the way to the disk: a ledger that cannot be written is found before a
- * row is stored, and the kept journal has its space from then on, so that a checkpoint needs no room that a full
- * disk does not have. */
+/* Writes nothing into the table, but all the way to the disk: a ledger that cannot be written is found
+ * before a row is stored, and the kept journal has its space from then on, so that a checkpoint needs no
+ * room that a full disk does not have. */
 static bool rehearse(import_ledger *ledger) {
   return run(ledger, "BEGIN IMMEDIATE", "write") &&
          run(ledger,

@@ -66,6 +66,7 @@ void import_report_text(const import_report *report, const char *store, const ch
   fprintf(out, "import into %s %s: %s rows read, %s stored, %s throttled, %s refused", store, outcome,
           human_count(report->rows.read, a), human_count(report->rows.stored, b),
           human_count(report->rows.throttled, c), human_count(report->rows.refused, d));
+  if (report->unwritten > 0) fprintf(out, ", %s not known to be on disk", human_count(report->unwritten, a));
   fprintf(out, " in %.1f s (%s rows/s)\n", seconds,
           human_count(seconds > 0 ? (uint64_t)((double)report->rows.read / seconds) : 0, a));
   fprintf(out, "files: %s given, %s imported", human_count(report->files, a), human_count(report->imported, b));
@@ -88,17 +89,25 @@ static json_t *json_refusals(const import_report *report) {
   return list;
 }
 
+static json_t *json_rows(const import_report *report) {
+  const import_counts *rows = &report->rows;
+  return json_pack("{s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)rows->read, "stored", (json_int_t)rows->stored,
+                   "throttled", (json_int_t)rows->throttled, "refused", (json_int_t)rows->refused, "unwritten",
+                   (json_int_t)report->unwritten);
+}
+
+static json_t *json_files(const import_report *report) {
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "given", (json_int_t)report->files, "imported",
+                   (json_int_t)report->imported, "continued", (json_int_t)report->continued, "already_imported",
+                   (json_int_t)report->known, "already_imported_rows", (json_int_t)report->known_rows, "truncated",
+                   (json_int_t)report->truncated, "failed", (json_int_t)report->failed);
+}
+
 bool import_report_json(const import_report *report, const char *store, const char *outcome, FILE *out) {
-  json_t *path = json_string(store);
-  json_t *object =
-      json_pack("{s:o, s:s, s:{s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:f, s:o}", "store",
-                path != NULL ? path : json_null(), "outcome", outcome, "rows", "read", (json_int_t)report->rows.read,
-                "stored", (json_int_t)report->rows.stored, "throttled", (json_int_t)report->rows.throttled, "refused",
-                (json_int_t)report->rows.refused, "files", "given", (json_int_t)report->files, "imported",
-                (json_int_t)report->imported, "continued", (json_int_t)report->continued, "already_imported",
-                (json_int_t)report->known, "already_imported_rows", (json_int_t)report->known_rows, "truncated",
-                (json_int_t)report->truncated, "failed", (json_int_t)report->failed, "seconds", seconds_since(report),
-                "first_refusals", json_refusals(report));
+  json_t *path = json_string(store); /* NULL where the name is not UTF-8 */
+  json_t *object = json_pack("{s:o, s:s, s:o, s:o, s:f, s:o}", "store", path != NULL ? path : json_null(), "outcome",
+                             outcome, "rows", json_rows(report), "files", json_files(report), "seconds",
+                             seconds_since(report), "first_refusals", json_refusals(report));
   if (object == NULL) return false;
   bool ok = json_dumpf(object, out, JSON_INDENT(2)) == 0 && fputc('\n', out) != EOF && fflush(out) == 0;
   json_decref(object);

@@ -10,7 +10,7 @@
 #define IMPORT_REASONS_MAX 10
 
 typedef struct import_counts {
-  uint64_t read; /* stored + throttled + refused */
+  uint64_t read; /* stored + throttled + refused (+ unwritten) */
   uint64_t stored;
   uint64_t throttled;
   uint64_t refused;
@@ -34,6 +34,7 @@ typedef struct import_report {
   uint64_t truncated;  /* of the imported ones, end in the middle of a record or array */
   uint64_t known_rows; /* rows of earlier runs in known and continued files */
   import_counts rows;
+  uint64_t unwritten; /* after a failure: accepted, but not known to be on disk; not in rows.stored */
   import_refusal refusals[IMPORT_REASONS_MAX]; /* the first by file and number */
   unsigned refusal_count;
   int64_t started_ns;

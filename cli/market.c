@@ -1,8 +1,8 @@
 /* market.c - a market made up.
  *
  * Two kinds of randomness are kept apart. What the market does (regime, prices, jumps) is drawn on a fixed grid of time
- * from streams that the seed alone starts; so every feed sees the same. What a feed does (when it quotes what, with which
- * spread, noise and flaws) is drawn from a stream of seed and feed.
+ * from streams that the seed alone starts; so every feed sees the same. What a feed does (when it quotes what, with
+ * which spread, noise and flaws) is drawn from a stream of seed and feed.
  *
  * Invariants: 1. due_ns never decreases. 2. mid > 0 for every symbol. 3. the grid of a symbol is only ever advanced. */
 #include "market.h"

@@ -1,8 +1,8 @@
 /* market.h - a market made up: quotes that behave like those of real feeds, the same for the same seed.
  *
  * A market has one hidden course of prices per symbol, which depends on the seed alone, and several feeds (liquidity
- * providers), each of which quotes it in its own words: two generators with the same seed and other feeds quote the same
- * market. Quotes cluster as real ones do: the market as a whole is calm, busy or in a burst, a jump of a price
+ * providers), each of which quotes it in its own words: two generators with the same seed and other feeds quote the
+ * same market. Quotes cluster as real ones do: the market as a whole is calm, busy or in a burst, a jump of a price
  * makes its symbol hot for a while, and a quote often draws another of the same symbol. A share repeats
  * the quote before; a few are late (by seconds, and very few by one or two days), one-sided or crossed.
  *

@@ -61,8 +61,10 @@ static void write_disk_metric(FILE *file, const cli_disk *disk, const disk_metri
   family(file, metric->name, "gauge", metric->help);
   for (int i = 0; i < 2; i++) {
     const disk_sink *sink = &disk->sinks[i];
-    if (sink->days == 0) continue;
-    fprintf(file, "tickstore_%s{sink=\"%s\"} %" PRIu64 "\n", metric->name, sink->name, field_of(sink, metric->offset));
+    uint64_t value = field_of(sink, metric->offset);
+    bool unknown = sink->sink == TKS_JSON && metric->offset == offsetof(disk_sink, last_seq) && value == 0;
+    if (sink->days == 0 || unknown) continue;
+    fprintf(file, "tickstore_%s{sink=\"%s\"} %" PRIu64 "\n", metric->name, sink->name, value);
   }
 }
 

@@ -1,7 +1,7 @@
 /* sql.c - tickstore sql: an SQL query over all days.
  *
- * The query runs on a connection in memory, in which `ticks` is the virtual table of sql_vtab.h, and `days` and `symbols`
- * are small tables filled beforehand if the query names them. An authorizer refuses everything but reading. */
+ * The query runs on a connection in memory, in which `ticks` is the virtual table of sql_vtab.h, and `days` and
+ * `symbols` are small tables filled beforehand, the latter if the query names it. An authorizer refuses everything but reading. */
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>

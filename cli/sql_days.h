@@ -1,7 +1,7 @@
 /* sql_days.h - the day files of a store, and connections to read them.
  *
- * A connection with its prepared statement is kept when a scan ends, because a join scans the same days again and again,
- * with the same statement. Single-threaded. */
+ * A connection with its prepared statement is kept when a scan ends, because a join scans the same days again and
+ * again, with the same statement. Single-threaded. */
 #ifndef CLI_SQL_DAYS_H
 #define CLI_SQL_DAYS_H
 

@@ -46,9 +46,10 @@ static void end_fact(stats_facts *facts) {
   if (!facts->json) output_end_row(&facts->output);
 }
 
-static void write_count(stats_facts *facts, int fact, uint64_t value) {
+static void write_count(stats_facts *facts, int fact, bool known, uint64_t value) {
   name_fact(facts, fact);
-  output_uint(&facts->output, value);
+  if (known) output_uint(&facts->output, value);
+  else output_null(&facts->output);
   end_fact(facts);
 }
 
@@ -59,12 +60,18 @@ static void write_time(stats_facts *facts, int fact, bool known, int64_t ts_ns) 
   end_fact(facts);
 }
 
+/* Quotes and last sequence number of JSON files cost reading every line, which stats does not do. */
+static bool needs_reading(int sink_fact) { return sink_fact == 2 || sink_fact == SINK_FACTS - 1; }
+
 static void write_sink(stats_facts *facts, int first_fact, const disk_sink *sink) {
   const uint64_t values[SINK_FACTS] = {sink->days,  sink->damaged_days, sink->quotes,  sink->files,
                                        sink->bytes, sink->wal_bytes,    sink->last_seq};
   /* A table is for eyes: a sink that is not there is not worth seven lines of zeros. */
   if (facts->output.format == CLI_TABLE && sink->days == 0) return;
-  for (int i = 0; i < SINK_FACTS; i++) write_count(facts, first_fact + i, values[i]);
+  for (int i = 0; i < SINK_FACTS; i++) {
+    bool counted = values[i] > 0 || sink->sink == TKS_SQLITE || sink->days == 0 || !needs_reading(i);
+    write_count(facts, first_fact + i, counted, values[i]);
+  }
 }
 
 static bool write_facts(const cli_disk *disk, cli_format format) {
@@ -72,8 +79,8 @@ static bool write_facts(const cli_disk *disk, cli_format format) {
   bool begun = facts.json ? output_begin(&facts.output, format, json_names, FACTS)
                           : output_begin(&facts.output, format, row_names, 2);
   if (!begun) return false;
-  write_count(&facts, 0, disk->symbols);
-  write_count(&facts, 1, disk->quotes);
+  write_count(&facts, 0, true, disk->symbols);
+  write_count(&facts, 1, true, disk->quotes);
   write_time(&facts, 2, disk->quotes > 0, disk->first_ns);
   write_time(&facts, 3, disk->quotes > 0, disk->last_ns);
   write_sink(&facts, 4, &disk->sinks[0]);

@@ -387,7 +387,7 @@ static int prepare(tks__engine *engine, const char *path, size_t length, const t
     return tks__fail(error, TKS_EINVAL, 0, "path of %zu bytes is too long", length);
   if (engine->config.broker_id_length > 0) {
     int bad = tks__name_check(engine->config.broker_id, (size_t)engine->config.broker_id_length);
-    if (bad != TKS_OK) return tks__fail(error, TKS_ECONFIG, bad, "broker_id: %s", tks_strerror(bad));
+    if (bad != TKS_OK) return tks__fail(error, TKS_ECONFIG, bad, "broker_id: %s", tks__status_message(bad));
     memcpy(engine->broker_id, engine->config.broker_id, (size_t)engine->config.broker_id_length);
   }
   engine->config.broker_id = engine->broker_id;

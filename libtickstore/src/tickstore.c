@@ -28,17 +28,7 @@ const char *tks_version_string(void) {
   return TEXT(TKS_VERSION_MAJOR) "." TEXT(TKS_VERSION_MINOR) "." TEXT(TKS_VERSION_PATCH);
 }
 
-const char *tks_strerror(int code) {
-  switch (code) {
-#define CASE(name, value, message) \
-  case TKS_##name:                 \
-    return message;
-    TKS_STATUS_MAP(CASE)
-#undef CASE
-    default:
-      return "unknown status";
-  }
-}
+const char *tks_strerror(int code) { return tks__status_message(code); }
 
 /* -------------------------------------------------------------- lifecycle */
 
@@ -104,7 +94,7 @@ static int intern(tks__names *names, const char *what, const char *name, size_t 
   if (code == TKS_ETABLEFULL)
     return tks__fail(error, code, 0, "cannot add %s %.64s: all %u are in use", what, name, names->max);
   /* A name that is not valid text is not put into the message. */
-  return tks__fail(error, code, 0, "%s of %zu bytes: %s", what, length, tks_strerror(code));
+  return tks__fail(error, code, 0, "%s of %zu bytes: %s", what, length, tks__status_message(code));
 }
 
 static int intern_in_store(tks_store *store, bool symbol, const char *name, size_t length, uint32_t *id,

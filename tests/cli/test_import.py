@@ -154,7 +154,7 @@ class Csv(ImportTest):
                           "1700000000000,1,2,\"A\"b,\n"  # 13
                           "1700000000000,3,4,B,7\n")     # 14
         report = self.load("--format", "csv", path, code=1)
-        self.assertEqual(report["rows"], {"read": 13, "stored": 2, "throttled": 0, "refused": 11})
+        self.assertEqual(report["rows"], {"read": 13, "stored": 2, "throttled": 0, "refused": 11, "unwritten": 0})
         self.assert_refused(report, [(3, "1e400"), (4, "neither bid nor ask"), (5, "2 fields where the header has 5"),
                                      (6, '"inf"'), (7, '"x"'), (8, "outside the accepted window"), (9, "../A"),
                                      (10, "size"), (11, "no symbol"), (12, "quote")])

@@ -11,7 +11,8 @@
 enum {
   STORED = 1,
   REPORTED = 2, /* a write that had it succeeded */
-  SYNCED = 4,
+  SYNCED = 4,   /* on stable storage, whether reported or not */
+  DURABLE = 8,  /* reported before a sync that succeeded: never to be given again */
 };
 
 typedef struct fake_sink {
@@ -106,13 +107,13 @@ static int fake_sync(tks__sink *sink, tks_error *error) {
   for (uint64_t i = 0; i < tape->capacity; i++) {
     uint8_t *state = &tape->state[i];
     if (!fails && (*state & STORED) != 0) *state |= SYNCED;
-    if (!fails || (*state & SYNCED) != 0) continue;
-    /* Every third one had reached the disk all the same. */
-    if (i % 3 != 0) {
-      tape->stored -= (*state & STORED) != 0;
-      *state = 0;
-    }
+    if (!fails && (*state & REPORTED) != 0) *state |= DURABLE;
+    if (!fails || (*state & DURABLE) != 0) continue;
     *state &= (uint8_t)~REPORTED;
+    /* Every third one reached the disk all the same. */
+    if ((*state & SYNCED) != 0 || i % 3 == 0) continue;
+    tape->stored -= (*state & STORED) != 0;
+    *state = 0;
   }
   return end(tape, FAKE_SYNC, fails, error);
 }

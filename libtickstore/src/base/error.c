@@ -5,6 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *tks__status_message(int code) {
+  switch (code) {
+#define CASE(name, value, message) \
+  case TKS_##name:                 \
+    return message;
+    TKS_STATUS_MAP(CASE)
+#undef CASE
+    default:
+      return "unknown status";
+  }
+}
+
 int tks__fail(tks_error *error, int code, int detail, const char *format, ...) {
   if (error == NULL) return code;
   error->code = code;

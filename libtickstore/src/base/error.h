@@ -4,6 +4,9 @@
 
 #include "tickstore/tickstore.h"
 
+/* The message of a status code; "unknown status" for others. A static string. */
+const char *tks__status_message(int code);
+
 /* Fills `error` (may be NULL) and returns `code`, so that a refusal is one statement. The message is cut to fit. */
 int tks__fail(tks_error *error, int code, int detail, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

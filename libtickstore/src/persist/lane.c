@@ -59,6 +59,7 @@ bool tks__lane_sick(const tks__lane *lane, int64_t now_ns) {
 
 uint64_t tks__lane_room(const tks__lane *lane) {
   uint64_t limit = lane->config->backlog_records;
+  if (lane->given_up) return 0;
   if (lane->records == 0 && limit < lane->config->queue_records) return lane->config->queue_records;
   return lane->records < limit ? limit - lane->records : 0;
 }
@@ -77,6 +78,11 @@ static void settle_written_seq(tks__lane *lane) {
 }
 
 void tks__lane_append(tks__lane *lane, tks__batch *batch, uint64_t through) {
+  if (lane->given_up) {
+    /* The sink may be gone already; another lane still writes. */
+    add(&lane->lost, batch->count);
+    return;
+  }
   lane->through = through;
   if (batch->count > 0 && batch->count <= tks__lane_room(lane)) {
     tks__batch_retain(batch);
@@ -97,6 +103,7 @@ void tks__lane_append(tks__lane *lane, tks__batch *batch, uint64_t through) {
 
 /* Takes the first `n` batches out. */
 static void drop_first(tks__lane *lane, size_t n) {
+  if (n == 0) return;
   for (size_t i = 0; i < n; i++) tks__batch_release(lane->backlog[i]);
   lane->count -= n;
   memmove(lane->backlog, lane->backlog + n, lane->count * sizeof *lane->backlog);
@@ -108,6 +115,8 @@ void tks__lane_give_up(tks__lane *lane) {
   set(&lane->backlog_records, 0);
   drop_first(lane, lane->count);
   lane->written = lane->writing = 0;
+  lane->retained = 0;
+  lane->given_up = true;
 }
 
 /* --------------------------------------------------------------- results */
@@ -169,7 +178,7 @@ static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   add(&lane->written_records, records);
   add(&lane->batches, 1);
   note_time(lane, job->took_ns);
-  note_success(lane);
+  if (!lane->sync_failed) note_success(lane);
   lane->written += n;
   if (lane->durable_on_write) {
     uint64_t last = lane->backlog[lane->written - 1]->last_seq;
@@ -185,6 +194,7 @@ static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
 
 static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   lane->sync_at_ns = 0;
+  lane->sync_failed = job->code != TKS_OK;
   if (job->code != TKS_OK) {
     /* What the page cache held may be gone. All that is not durable is written again; the sink knows by sequence what
      * its files still have. */

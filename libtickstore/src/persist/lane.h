@@ -19,6 +19,7 @@ typedef struct tks__lane {
   bool durable_on_write;
   bool busy; /* the worker has a job */
   bool closed;
+  bool given_up; /* at the end of a close: what still comes is lost */
   tks__job_kind running;
   int64_t running_since_ns;
 
@@ -35,6 +36,7 @@ typedef struct tks__lane {
   uint64_t through;     /* every sequence number up to here came to this lane, or was lost to it */
   uint64_t sync_target; /* what the running sync will make durable */
   uint32_t attempts;    /* failed ones in a row */
+  bool sync_failed;     /* the last sync; writes alone do not show that the sink is well again */
   int64_t retry_at_ns;  /* monotonic; 0: at once */
   int64_t sync_at_ns;   /* 0: nothing to sync */
   int64_t tend_at_ns;
@@ -86,7 +88,8 @@ bool tks__lane_settled(const tks__lane *lane);
 /* When it wants to be dispatched next (monotonic), INT64_MAX if it waits for nothing but records. */
 int64_t tks__lane_deadline(const tks__lane *lane);
 
-/* Counts everything still in the backlog lost, at the end of a close. Under the queue's lock. */
+/* Counts everything still in the backlog lost, and all that is appended from now on: the end of a close. Under the
+ * queue's lock. */
 void tks__lane_give_up(tks__lane *lane);
 
 void tks__lane_stats(tks__lane *lane, tks_sink_stats *stats);
