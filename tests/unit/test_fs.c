@@ -42,6 +42,7 @@ Test(fs, writes_and_reads) {
   cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
   cr_assert_eq(tks__fs_write_all(fd, "hello world", 11, 0), 0);
   cr_assert_eq(tks__fs_write_all(fd, "W", 1, 6), 0);
+  tks__fs_start_sync(fd);
   cr_assert_eq(tks__fs_sync(fd), 0);
   char bytes[32];
   size_t got;

@@ -241,7 +241,7 @@ Test(json_file, takes_back_a_write_that_was_cut_short) {
   cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
   cr_assert_eq(append_range(&f, 11, 20), EFBIG);
   expect_lines(10);
-  /* The same when it cannot be taken back at once: readers see whole lines and the start of one, until the next call. */
+  /* The same when it cannot be taken back at once: until the next call readers see lines and the start of one. */
   failing = TKS__FS_TRUNCATE;
   failures = 1;
   atomic_store(&tks__fs_fault, fail_kind);

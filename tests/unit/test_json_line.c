@@ -119,7 +119,8 @@ static double random_price(test_random *random) {
 Test(json_line, random_records_come_back) {
   test_random random = random_new();
   for (int i = 0; i < 100000; i++) {
-    tks__record r = {.ts_ns = (int64_t)random_next(&random), .seq = random_next(&random) >> 1 | 1, .bid = random_price(&random),
+    tks__record r = {.ts_ns = (int64_t)random_next(&random), .seq = random_next(&random) >> 1 | 1,
+                     .bid = random_price(&random),
                      .ask = random_price(&random), .bid_size = fabs(random_price(&random)), .ask_size = 0};
     if (i % 5 == 0) r.bid = (double)NAN;
     if (i % 7 == 0 && i % 5 != 0) r.ask = (double)NAN;

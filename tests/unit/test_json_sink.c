@@ -323,8 +323,8 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
   return fault_code;
 }
 
-/* One run: two batches, a sync between them, enough symbols to close files early if `wide`. The k-th call fails; each step
- * is tried until it succeeds, as the writer would. */
+/* One run: two batches and syncs, with files closed early if there are many symbols. The k-th call fails; each step is
+ * tried until it succeeds, as the writer would. */
 static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
   size_t count = symbol_count * 4;
   tks__batch *batches[2] = {make_batch(1, count, symbol_count), make_batch(count + 1, count, symbol_count)};

@@ -213,7 +213,8 @@ int tks__json_file_restore(tks__json_file *file, const char *path, const char *r
   }
   if (lost)
     tks__log_write(log, TKS_LOG_ERROR,
-                   "%s: lines behind byte %lld are lost after a failed sync; the last sequence number is %llu, was %llu",
+                   "%s: lines behind byte %lld are lost after a failed sync; the last sequence number is %llu, "
+                   "was %llu",
                    path, (long long)again.synced, (unsigned long long)again.last_seq,
                    (unsigned long long)file->last_seq);
   again.lost = lost || file->lost;

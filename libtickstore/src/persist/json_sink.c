@@ -132,8 +132,8 @@ static int compare_turns(const void *a, const void *b) {
   return (x->turn > y->turn) - (x->turn < y->turn);
 }
 
-/* Closes the least recently written quarter at once: a file system syncs many files in little more time than one, if it
- * is told of all of them first. */
+/* Closes the least recently written quarter at once: a file system syncs many files in little more time than one, if
+ * it is told of all of them first. */
 static int make_room(json_sink *s, tks_error *error) {
   qsort(s->files, s->file_count, sizeof s->files[0], compare_turns);
   size_t count = (s->file_count + 3) / 4;
