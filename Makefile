@@ -33,7 +33,7 @@ $(BUILD)/CMakeCache.txt:
 test: all ## build and run every test
 	@scripts/run-tests $(BUILD)
 
-demo: all ## build and run "tickstore demo": a store filled, killed, reopened and asked, in a scratch directory
+demo: all ## build and run "tickstore demo": a live feed through a store, shown live, then asked
 	@$(BUILD)/tickstore demo
 
 bench: all ## run the benchmark programs one after the other

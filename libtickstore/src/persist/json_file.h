@@ -29,7 +29,8 @@ typedef struct tks__json_file {
 /* All return 0 or an errno value. `path` lies below `root`; missing directories between them are made. */
 
 /* Opens or creates the file, and cuts off what is behind its last line that can be read. Should there be whole lines
- * among that, they are kept in <path>.damaged-N. ELOOP: a symbolic link; EISDIR, ENOTSUP: something else that is not a file. */
+ * among that, they are kept in <path>.damaged-N. ELOOP: a symbolic link; EISDIR, ENOTSUP: something else that is not a
+ * file. */
 int tks__json_file_open(tks__json_file *file, const char *path, const char *root, const tks__log *log);
 
 /* Makes a suspect file usable again. Does nothing to others. */

@@ -4,7 +4,9 @@
  *      and only if its number is higher. That makes every retry harmless, also after the file was closed in between.
  *   2. Hence nothing may be written to a file behind records that failed: the first failure ends the pass, and the
  *      retry begins with the same records.
- *   3. A file with unsynced lines is never closed, whoever wants its place, before it was synced. */
+ *   3. A file with unsynced lines is never closed, whoever wants its place, before it was synced.
+ *   4. After a failed sync the writer hands over everything again that is not durable. A file that lost lines has a
+ *      lower last number then, so they are written once more; what is still there is passed over. */
 #include "persist/json_sink.h"
 
 #include <assert.h>
@@ -73,7 +75,6 @@ typedef struct json_sink {
   size_t slot_count, slot_capacity;
 
   uint64_t given_seq; /* the highest ever handed to write */
-  bool lost;          /* unsynced lines were lost: durable can never be claimed again */
   tks__log_limiter skip_limiter;
 } json_sink;
 
@@ -111,7 +112,6 @@ static int sync_file(json_sink *s, open_file *f, tks_error *error) {
   if (!tks__json_file_is_dirty(&f->file)) return TKS_OK;
   if (!path_of(s, f->symbol, f->day, path)) return tks__fail(error, TKS_EINTERNAL, 0, "a file without a symbol");
   int rc = tks__json_file_sync(&f->file, path, s->options.layout->root, s->options.log);
-  s->lost |= f->file.lost;
   return rc == 0 ? TKS_OK : fail_file(s, error, rc, "sync", path);
 }
 
@@ -191,7 +191,6 @@ static int obtain_file(json_sink *s, const group *g, const char *path, open_file
     if (rc != TKS_OK) return rc;
   } else if ((*out)->file.suspect) {
     int rc = tks__json_file_restore(&(*out)->file, path, s->options.layout->root, s->options.log);
-    s->lost |= (*out)->file.lost;
     if (rc != 0) return fail_file(s, error, rc, "reopen", path);
   }
   (*out)->turn = ++s->turn;
@@ -359,8 +358,6 @@ static int sink_sync(tks__sink *sink, tks_error *error) {
     int rc = sync_file(s, &s->files[i], first == TKS_OK ? error : NULL);
     if (first == TKS_OK) first = rc;
   }
-  if (first == TKS_OK && s->lost)
-    return tks__fail(error, TKS_EIO, EIO, "JSON lines were lost when a sync failed; see the log for the files");
   return first;
 }
 

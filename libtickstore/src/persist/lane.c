@@ -164,11 +164,28 @@ static void note_failure(tks__lane *lane, const tks__job *job, int64_t now_ns) {
                      lane->worker.sink->ops->name, lane->attempts, job->error.message);
 }
 
+/* What the page cache held may be gone. All that is not durable is written again; the sink knows by sequence what its files
+ * still have. */
+static void rewind_to_durable(tks__lane *lane) {
+  atomic_fetch_sub_explicit(&lane->written_records, lane->retained, memory_order_relaxed);
+  lane->records += lane->retained;
+  lane->retained = 0;
+  lane->written = 0;
+  set(&lane->backlog_records, lane->records);
+  set(&lane->written_seq, get(&lane->durable_seq));
+}
+
+static void fail_job(tks__lane *lane, const tks__job *job, int64_t now_ns) {
+  note_failure(lane, job, now_ns);
+  /* A write and a tend may sync as well (to close a file), so any failure may be that of a sync. */
+  if (!lane->durable_on_write) rewind_to_durable(lane);
+}
+
 static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   size_t n = lane->writing;
   lane->writing = 0;
   if (job->code != TKS_OK) {
-    note_failure(lane, job, now_ns);
+    fail_job(lane, job, now_ns);
     return;
   }
   uint64_t records = 0;
@@ -196,15 +213,7 @@ static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   lane->sync_at_ns = 0;
   lane->sync_failed = job->code != TKS_OK;
   if (job->code != TKS_OK) {
-    /* What the page cache held may be gone. All that is not durable is written again; the sink knows by sequence what
-     * its files still have. */
-    atomic_fetch_sub_explicit(&lane->written_records, lane->retained, memory_order_relaxed);
-    lane->records += lane->retained;
-    lane->retained = 0;
-    lane->written = 0;
-    set(&lane->backlog_records, lane->records);
-    set(&lane->written_seq, get(&lane->durable_seq));
-    note_failure(lane, job, now_ns);
+    fail_job(lane, job, now_ns);
     return;
   }
   note_success(lane);
@@ -232,9 +241,10 @@ bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns) {
       break;
     case TKS__JOB_TEND:
       lane->tend_at_ns = now_ns + tend_interval_ns(lane);
-      if (job.code != TKS_OK)
-        tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: %s", lane->worker.sink->ops->name,
-                         job.error.message);
+      if (job.code == TKS_OK)
+        note_success(lane);
+      else
+        fail_job(lane, &job, now_ns);
       break;
     case TKS__JOB_CLOSE:
       lane->closed = true;

@@ -6,6 +6,7 @@
  *   write   stores every record of the batches. On failure the same batches come again, perhaps with more behind them:
  *           what had been stored already must not be stored twice (the sequence number is the key).
  *   sync    puts everything written so far on stable storage. A sink whose write already did sets durable_on_write.
+ *           After any failure of a sink without it, everything not durable comes again through write, before a sync.
  *   tend    housekeeping: seals past days without late ticks, closes what has been idle. Called now and then,
  *           with the calendar time.
  *   close   seals and closes everything, frees the sink. What was written and cannot be sealed stays readable. */

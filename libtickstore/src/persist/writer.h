@@ -11,7 +11,7 @@
  *
  *   1. Batches lie in a lane's backlog in order: first those written but not yet synced, then those being written, then
  *      the rest. A batch leaves when it is durable, so a failed sync can fall back on it.
- *   2. written_seq and durable_seq never go back but for a failed sync, which takes written_seq back to durable_seq.
+ *   2. durable_seq never goes back. written_seq does so only when a sink without durable_on_write fails: to durable_seq.
  *   3. A record accepted and not yet written is in the queue or in a backlog, and under the queue's lock in exactly one. */
 #ifndef TKS_PERSIST_WRITER_H
 #define TKS_PERSIST_WRITER_H
