@@ -222,6 +222,14 @@ static int check_empty(const tks__layout *layout, tks_error *error) {
   return code;
 }
 
+/* Before the lock's file is made: a directory that is refused is left as it was. */
+static int check_foreign(const tks__layout *layout, tks_error *error) {
+  char path[TKS__PATH_MAX];
+  int64_t size;
+  tks__layout_manifest(layout, path);
+  return tks__fs_size(path, &size) == ENOENT ? check_empty(layout, error) : TKS_OK;
+}
+
 static int take_lock(tks__engine *engine, tks_error *error) {
   char path[TKS__PATH_MAX];
   tks__layout_lock(&engine->layout, path);
@@ -407,6 +415,8 @@ static int open_engine(tks__engine *engine, tks_error *error) {
   if (!engine->config.read_only) {
     int errnum = tks__fs_mkdirs(engine->layout.root, "");
     if (errnum != 0) return tks__fail_errno(error, errnum, "cannot create %s", engine->layout.root);
+    code = check_foreign(&engine->layout, error);
+    if (code != TKS_OK) return code;
     code = take_lock(engine, error);
     if (code != TKS_OK) goto no_lock;
   }

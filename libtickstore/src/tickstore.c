@@ -92,7 +92,7 @@ static int intern(tks__names *names, const char *what, const char *name, size_t 
   int code = tks__names_intern(names, name, length, id);
   if (code == TKS_OK) return TKS_OK;
   if (code == TKS_ETABLEFULL)
-    return tks__fail(error, code, 0, "cannot add %s %.64s: all %u are in use", what, name, names->max);
+    return tks__fail(error, code, 0, "cannot add %s %.*s: all %u are in use", what, (int)length, name, names->max);
   /* A name that is not valid text is not put into the message. */
   return tks__fail(error, code, 0, "%s of %zu bytes: %s", what, length, tks__status_message(code));
 }

@@ -207,7 +207,8 @@ class Csv(ImportTest):
 
     def test_history_is_not_throttled_unless_asked(self):
         text = "timestamp_ms,bid,ask\n" + "".join(f"{1700000000000 + i},1,2\n" for i in range(100))
-        self.assertEqual(self.load("--format", "csv", "--symbol", "X", self.write("a.csv", text))["rows"]["stored"], 100)
+        report = self.load("--format", "csv", "--symbol", "X", self.write("a.csv", text))
+        self.assertEqual(report["rows"]["stored"], 100)
         report = self.load("--format", "csv", "--symbol", "Y", "--throttle", "0", self.dir / "a.csv")
         self.assertEqual((report["rows"]["stored"], report["rows"]["throttled"]), (1, 99))
 
@@ -367,8 +368,8 @@ class LegacyJson(ImportTest):
             with self.subTest(name):
                 shutil.rmtree(self.store, ignore_errors=True)
                 records = [self.record(i) for i in range(3)] + [broken] + [self.record(i) for i in range(4, 10)]
-                report = self.load("--format", "legacy-json", self.write("EURUSD/a.json", "[" + ",".join(records) + "]"),
-                                   code=1)
+                path = self.write("EURUSD/a.json", "[" + ",".join(records) + "]")
+                report = self.load("--format", "legacy-json", path, code=1)
                 self.assertEqual((report["rows"]["stored"], report["rows"]["refused"]), (9, 1), report)
                 self.assertEqual(self.reasons(report)[0][0], 4)
 
@@ -378,7 +379,8 @@ class LegacyJson(ImportTest):
         self.assertEqual(self.sqlite_rows("bid, ask"), [(2.0, 1e30)])
 
     def test_files_that_will_not_do(self):
-        for text, word in [("", "empty"), ('{"a":1}', "--format jsonl"), ("hello", "does not start with"), (" ", "empty")]:
+        for text, word in [("", "empty"), (" ", "empty"), ('{"a":1}', "--format jsonl"),
+                           ("hello", "does not start with")]:
             with self.subTest(text=text):
                 self.load("--format", "legacy-json", self.write("X/a.json", text), code=1)
                 self.assertIn(word, self.stderr)

@@ -56,7 +56,7 @@ Test(validate, normalizing_keeps_every_bit_of_what_counts) {
   tks_quote quote = GOOD;
   quote.recv_ns = -7;
   quote.bid = double_of(UINT64_C(0x3ff0000000000001));
-  quote.ask = -0.0;
+  quote.ask = double_of(UINT64_C(0x8000000000000001));
   quote.source = 3;
   quote.flags = 0xffffffff;
   quote.reserved = 77;
@@ -65,7 +65,7 @@ Test(validate, normalizing_keeps_every_bit_of_what_counts) {
   cr_assert_eq(record.ts_ns, 5);
   cr_assert_eq(record.recv_ns, -7);
   cr_assert_eq(bits_of(record.bid), UINT64_C(0x3ff0000000000001));
-  cr_assert_eq(bits_of(record.ask), UINT64_C(1) << 63);
+  cr_assert_eq(bits_of(record.ask), UINT64_C(0x8000000000000001));
   cr_assert_eq(record.symbol, 1);
   cr_assert_eq(record.source, 3);
   cr_assert_eq(record.flags, TKS_FLAG_USER_MASK | TKS_FLAG_CROSSED);
@@ -73,14 +73,15 @@ Test(validate, normalizing_keeps_every_bit_of_what_counts) {
   cr_assert_eq(record.seq, 0);
 }
 
-Test(validate, there_is_one_nan_and_no_negative_zero_size) {
+Test(validate, there_is_one_nan_and_no_negative_zero) {
   tks__record record;
   tks_quote quote = GOOD;
   static const uint64_t nans[] = {0x7ff8000000000001, 0xfff8000000000000, 0x7ff0000000000001, 0xffffffffffffffff};
   for (size_t i = 0; i < sizeof nans / sizeof nans[0]; i++) {
     memcpy(&quote.bid, &nans[i], sizeof quote.bid);
-    quote.bid_size = quote.ask_size = -0.0;
+    quote.ask = quote.bid_size = quote.ask_size = -0.0;
     tks__validate_normalize(&quote, &record);
+    cr_assert_eq(bits_of(record.ask), 0);
     cr_assert_eq(bits_of(record.bid), UINT64_C(0x7ff8000000000000));
     cr_assert_eq(bits_of(record.bid_size), 0);
     cr_assert_eq(bits_of(record.ask_size), 0);

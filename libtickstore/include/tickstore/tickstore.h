@@ -115,7 +115,7 @@ typedef struct tks_error {
 
 /* One top-of-book quote. 72 bytes; the layout is part of the ABI.
  *
- * Prices are stored and returned bit for bit (every NaN comes back as the one quiet NaN). NaN means that the
+ * Prices are stored and returned bit for bit (but every NaN comes back as the one quiet NaN, and -0 as 0). NaN means that the
  * side is absent; one side must be present. Negative prices are legal, infinities are not. */
 typedef struct tks_quote {
   int64_t ts_ns;     /* event time; decides the UTC day file. Must lie in the configured window. */

@@ -91,8 +91,9 @@ uint64_t tks__queue_lose(tks__queue *queue) {
     last->to = p + 1;
   else
     queue->lost[queue->lost_count++] = (tks__lost_range){p, p + 1};
+  queue->lost_queued++;
+  queue->dropped++;
   (void)pthread_mutex_unlock(&queue->lock);
-  atomic_fetch_add_explicit(&queue->dropped, 1, memory_order_relaxed);
   wake_if_due(queue, p);
   return p;
 }
@@ -154,6 +155,7 @@ size_t tks__queue_take(tks__queue *queue, tks__record *records, size_t max, cons
   for (;;) {
     if (passed < queue->lost_count && queue->lost[passed].from == p) {
       taker->on_lost(taker->context, queue->lost[passed]);
+      queue->lost_queued -= queue->lost[passed].to - p;
       p = queue->lost[passed++].to;
     } else if (count < max && load_slot(queue, p, &records[count])) {
       count++;
@@ -191,4 +193,10 @@ void tks__queue_scan(tks__queue *queue, void (*visit)(void *context, const tks__
     if (load_slot(queue, p, &record)) visit(context, &record);
     p++;
   }
+}
+
+tks__queue_counts tks__queue_count(const tks__queue *queue) {
+  uint64_t tail = tks__queue_tail(queue);
+  return (tks__queue_counts){
+      .tail = tail, .waiting = tail - tks__queue_head(queue) - queue->lost_queued, .dropped = queue->dropped};
 }

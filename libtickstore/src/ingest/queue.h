@@ -51,12 +51,13 @@ typedef struct tks__queue {
   _Atomic uint64_t wake_at;           /* a producer that reaches this position wakes the consumer, once */
   _Atomic uint32_t waiters;           /* producers waiting for room */
 
-  _Alignas(64) pthread_mutex_t lock; /* guards lost[], and head against scans; never taken by a push that finds room */
+  _Alignas(64) pthread_mutex_t lock; /* guards lost[] and its counts, and head against scans; never taken by a push that finds room */
   pthread_cond_t room;
   tks__lost_range *lost; /* ascending; fixed room for the most ranges there can be (one between every two slots) */
   size_t lost_count;
   size_t lost_capacity;
-  _Atomic uint64_t dropped;
+  uint64_t lost_queued; /* positions in lost[] */
+  uint64_t dropped;     /* all that ever were in lost[] */
   _Atomic uint64_t wakeups;
 } tks__queue;
 
@@ -91,6 +92,16 @@ void tks__queue_wake_at(tks__queue *queue, uint64_t position);
 
 /* Any thread, holding the lock (pthread_mutex_lock(&queue->lock)): calls `visit` for every pending record, in order. */
 void tks__queue_scan(tks__queue *queue, void (*visit)(void *context, const tks__record *record), void *context);
+
+/* One look at all counts, so that they add up: every position given out is taken, waiting or dropped. */
+typedef struct tks__queue_counts {
+  uint64_t tail;
+  uint64_t waiting;
+  uint64_t dropped;
+} tks__queue_counts;
+
+/* Any thread, holding the lock. */
+tks__queue_counts tks__queue_count(const tks__queue *queue);
 
 static inline uint64_t tks__queue_tail(const tks__queue *queue) {
   return atomic_load_explicit(&queue->tail, memory_order_seq_cst);

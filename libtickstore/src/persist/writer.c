@@ -442,7 +442,9 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
   (void)uv_loop_close(&writer->loop);
 
   *next_seq = tks__queue_tail(&writer->queue);
-  uint64_t queued = *next_seq - tks__queue_head(&writer->queue);
+  (void)pthread_mutex_lock(&writer->queue.lock);
+  uint64_t queued = tks__queue_count(&writer->queue).waiting;
+  (void)pthread_mutex_unlock(&writer->queue.lock);
   uint64_t lost = lost_in_sinks(writer) + queued * writer->lane_count;
   int code = TKS_OK;
   if (lost > 0) {
@@ -556,18 +558,20 @@ int tks__writer_pending(tks__writer *writer, const tks__pending_filter *filter, 
 }
 
 void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
-  uint64_t head = tks__queue_head(&writer->queue);
-  uint64_t tail = tks__queue_tail(&writer->queue);
   stats->first_seq = writer->options.first_seq;
-  stats->last_seq = tail - 1;
-  stats->accepted = tail - writer->options.first_seq;
-  stats->dropped = relaxed(&writer->queue.dropped);
-  stats->queued = tail - head;
   stats->wakeups = relaxed(&writer->queue.wakeups);
-  stats->durable_seq = atomic_load(&writer->durable_seq);
   int64_t oldest = atomic_load_explicit(&writer->oldest_ns, memory_order_relaxed);
-  if (stats->durable_seq < stats->last_seq && oldest != 0)
-    stats->durable_lag_ms = (uint64_t)((tks__clock_monotonic_ns() - oldest) / TKS__NS_PER_MS);
+  stats->durable_seq = atomic_load(&writer->durable_seq);
+  /* Records go from the queue to a backlog, and from there to written or lost, under this lock: the counts add up. */
+  (void)pthread_mutex_lock(&writer->queue.lock);
+  tks__queue_counts counts = tks__queue_count(&writer->queue);
+  stats->last_seq = counts.tail - 1;
+  stats->accepted = counts.tail - writer->options.first_seq;
+  stats->dropped = counts.dropped;
+  stats->queued = counts.waiting;
   for (size_t i = 0; i < writer->lane_count; i++)
     tks__lane_stats(&writer->lanes[i], &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1]);
+  (void)pthread_mutex_unlock(&writer->queue.lock);
+  if (stats->durable_seq < stats->last_seq && oldest != 0)
+    stats->durable_lag_ms = (uint64_t)((tks__clock_monotonic_ns() - oldest) / TKS__NS_PER_MS);
 }
