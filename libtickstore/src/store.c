@@ -33,22 +33,40 @@ static _Atomic uint32_t next_gate;
  * surplus). */
 static _Thread_local uint32_t my_gate __attribute__((tls_model("initial-exec")));
 
+static uint32_t assign_gate(void) {
+  uint32_t taken = atomic_load_explicit(&next_gate, memory_order_relaxed);
+  while (taken < TKS__GATES - 1 && !atomic_compare_exchange_weak_explicit(
+                                       &next_gate, &taken, taken + 1, memory_order_relaxed, memory_order_relaxed)) {
+  }
+  return taken + 1;
+}
+
 int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error) {
   if (store == NULL) return tks__fail(error, TKS_ENULL, 0, "store is NULL");
   if (store->forks != atomic_load_explicit(&forks, memory_order_relaxed))
     return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork; open it anew in the child");
-  if (my_gate == 0) my_gate = 1 + atomic_fetch_add_explicit(&next_gate, 1, memory_order_relaxed) % TKS__GATES;
-  *gate = &store->gates[my_gate - 1];
-  /* seq_cst, with the state: see invariant 1. */
-  atomic_fetch_add_explicit(&(*gate)->inside, 1, memory_order_seq_cst);
+  if (my_gate == 0) my_gate = assign_gate();
+  tks__gate *g = *gate = &store->gates[my_gate - 1];
+  if (g->shared) {
+    atomic_fetch_add_explicit(&g->inside, 1, memory_order_seq_cst);
+  } else {
+    uint64_t inside = atomic_load_explicit(&g->inside, memory_order_relaxed);
+    /* An exchange is a store and the full fence in one (invariant 1). */
+    (void)atomic_exchange_explicit(&g->inside, inside + 1, memory_order_seq_cst);
+  }
   if (atomic_load_explicit(&store->state, memory_order_seq_cst) == TKS__STORE_OPEN) return TKS_OK;
-  tks__store_leave(*gate);
+  tks__store_leave(g);
   return tks__fail(error, TKS_ECLOSED, 0, "the store is closed");
 }
 
 void tks__store_leave(tks__gate *gate) {
-  /* Release: what was done inside is over for a close that sees the gate empty. */
-  atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_release);
+  /* Release: what was done inside is over for a close that sees the gate empty. A plain store where it can be: a locked
+   * instruction would wait here until the record just written has left the store buffer, which is a cache miss. */
+  if (gate->shared)
+    atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_release);
+  else
+    atomic_store_explicit(&gate->inside, atomic_load_explicit(&gate->inside, memory_order_relaxed) - 1,
+                          memory_order_release);
 }
 
 /* ------------------------------------------------------------------- put */
@@ -181,6 +199,11 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
   }
   if (seq != NULL && (code == TKS_OK || code == TKS_EQUEUEFULL)) *seq = record.seq;
   return code;
+}
+
+void tks__store_prefetch(const tks_store *store, const tks_quote *quote) {
+  const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
+  if (symbol != NULL) tks__ring_prefetch(&symbol->ring);
 }
 
 /* ------------------------------------------------------------------ open */
@@ -465,6 +488,7 @@ int tks__store_open(const char *path, size_t length, const tks_config *config, t
     return code;
   }
   memset(store, 0, sizeof *store);
+  store->gates[TKS__GATES - 1].shared = true;
   store->engine = engine;
   store->forks = atomic_load_explicit(&forks, memory_order_relaxed);
   (void)pthread_mutex_lock(&shells_lock);

@@ -5,7 +5,7 @@
  * Behind it stands the engine, which goes with close.
  *
  *   1. A call enters through a gate: it counts itself, then looks at the state. Close sets the state, then waits until every
- *      gate is empty (both seq_cst). So no call runs on an engine that is being taken down.
+ *      gate is empty (a full fence between the two on either side). So no call runs on an engine that is being taken down.
  *   2. Put passes validate, throttle, queue and ring under the symbol's lock: a ring is in sequence order.
  *   3. The engine is taken down in the reverse order of its making: writer (which drains), pool, manifest, lock. */
 #ifndef TKS_STORE_H
@@ -19,10 +19,13 @@
 #include "persist/writer.h"
 #include "query/reader.h"
 
-#define TKS__GATES 8 /* calling threads spread over so many counters, so that they do not share a cache line */
+/* Each of the first so many calling threads of the process has a gate to itself, the others share the last one. */
+#define TKS__GATES 32
 
+/* A gate of one thread is entered and left with plain stores; only the shared one needs read-modify-write. */
 typedef struct tks__gate {
   _Alignas(64) _Atomic uint64_t inside;
+  bool shared;
 } tks__gate;
 
 /* Why put refused, for the counters. */
@@ -80,6 +83,9 @@ void tks__store_leave(tks__gate *gate);
 
 /* One quote through all stages. See tks_put_quote. */
 int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error);
+
+/* Inside, a hint that this quote will be put soon. */
+void tks__store_prefetch(const tks_store *store, const tks_quote *quote);
 
 void tks__store_stats(tks_store *store, tks_store_stats *stats);
 
