@@ -115,9 +115,8 @@ static int read_integer(sqlite3 *db, const char *sql, int64_t *value) {
   return rc;
 }
 
-int tks__dayfile_check(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
+static int check_in_transaction(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
   int64_t objects = 0, application = 0, format = 0;
-  *empty = false;
   int rc = read_integer(db, "SELECT COUNT(*) FROM sqlite_master", &objects);
   if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA application_id", &application);
   if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA user_version", &format);
@@ -140,6 +139,16 @@ int tks__dayfile_check(sqlite3 *db, const char *path, bool *empty, tks_error *er
   if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
   if (tables != 4) return tks__fail(error, TKS_EDAYFILE, 0, "%s lacks tables of a day file", path);
   return TKS_OK;
+}
+
+int tks__dayfile_check(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
+  *empty = false;
+  /* All of it in one snapshot: a writer may be making the tables just now. */
+  int rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
+  if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
+  int code = check_in_transaction(db, path, empty, error);
+  (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+  return code;
 }
 
 static int configure(tks__dayfile *file, tks_error *error) {

@@ -243,8 +243,11 @@ bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns) {
       lane->tend_at_ns = now_ns + tend_interval_ns(lane);
       if (job.code == TKS_OK)
         note_success(lane);
-      else
+      else if (!lane->durable_on_write)
         fail_job(lane, &job, now_ns);
+      else /* no record is at stake */
+        tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: %s", lane->worker.sink->ops->name,
+                         job.error.message);
       break;
     case TKS__JOB_CLOSE:
       lane->closed = true;

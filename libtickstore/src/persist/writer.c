@@ -33,7 +33,6 @@ struct tks__writer {
   pthread_t thread;
   int64_t first_pending_ns; /* when the oldest record in the queue was first seen; 0 = queue empty */
   int64_t recheck_at_ns;    /* look again even if nobody wakes; 0 = no need */
-  uint64_t flush_seen;      /* flush requests already acted on */
   int64_t close_deadline_ns;
   bool ended; /* the handles are being closed */
   tks__batch *filling; /* the batch that tks__queue_take is copying into */
@@ -178,13 +177,15 @@ static void note_requests(tks__writer *writer, int64_t now_ns) {
   bool closing = atomic_load(&writer->closing);
   if (closing && writer->close_deadline_ns == 0)
     writer->close_deadline_ns = now_ns + (int64_t)atomic_load(&writer->close_limit_ms) * TKS__NS_PER_MS;
-  if (requests == writer->flush_seen && !closing) return;
-  writer->flush_seen = requests;
-  /* Somebody waits: a sick sink gets a chance now. While closing it is tried at the shortest pause. */
+  /* Somebody waits: a sick sink gets a chance now (after the attempt that is running, if there is one: it may have
+   * begun before). While closing it is tried at the shortest pause. */
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
-    int64_t soon = closing ? now_ns + (int64_t)writer->config->retry_pause_ms * TKS__NS_PER_MS : now_ns;
+    if (lane->busy || (requests == lane->requests_seen && !closing)) continue;
+    int64_t soon = now_ns;
+    if (requests == lane->requests_seen) soon += (int64_t)writer->config->retry_pause_ms * TKS__NS_PER_MS;
     if (lane->retry_at_ns > soon) lane->retry_at_ns = soon;
+    lane->requests_seen = requests;
   }
 }
 
@@ -223,6 +224,7 @@ static void set_timer(tks__writer *writer, int64_t at_ns) {
 }
 
 static int64_t next_deadline(const tks__writer *writer, bool has_room) {
+  int64_t now_ns = tks__clock_monotonic_ns();
   int64_t at = INT64_MAX;
   if (writer->first_pending_ns != 0 && has_room)
     at = writer->first_pending_ns + (int64_t)writer->config->flush_interval_ms * TKS__NS_PER_MS;
@@ -231,8 +233,8 @@ static int64_t next_deadline(const tks__writer *writer, bool has_room) {
   for (size_t i = 0; i < writer->lane_count; i++) {
     const tks__lane *lane = &writer->lanes[i];
     int64_t lane_at = tks__lane_deadline(lane);
-    /* A job that takes long makes its lane sick at some moment, which may make room. */
-    if (lane->busy && !has_room)
+    /* A job that takes long makes its lane sick at some moment, which may make room. Once it is, only its end does. */
+    if (lane->busy && !has_room && !tks__lane_sick(lane, now_ns))
       lane_at = lane->running_since_ns + (int64_t)writer->config->degraded_retry_ms * TKS__NS_PER_MS + TKS__NS_PER_MS;
     if (lane_at < at) at = lane_at;
   }
