@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "query/arrow.h"
 #include "query/cursor.h"
 #include "query/listing.h"
 #include "query/recent.h"
@@ -14,6 +15,8 @@
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
+
+#define PREFETCH_AHEAD 8 /* quotes of an array whose ring lines are asked for in advance: about one memory latency */
 
 struct tks_cursor {
   tks_store *store;
@@ -209,6 +212,7 @@ int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int3
   }
   for (size_t i = 0; i < count; i++) {
     uint64_t seq = 0;
+    if (i + PREFETCH_AHEAD < count) tks__store_prefetch(store, &quotes[i + PREFETCH_AHEAD]);
     /* Only the first bad one's message is kept. */
     int one = tks__store_put(store, &quotes[i], &seq, sum.first_bad_code == TKS_OK ? error : NULL);
     if (codes != NULL) codes[i] = one;
@@ -350,6 +354,58 @@ void tks_cursor_close(tks_cursor *cursor) {
   if (cursor == NULL) return;
   tks__cursor_deinit(&cursor->cursor);
   tks__free(cursor);
+}
+
+static int cursor_next(void *cursor, tks_quote *quotes, size_t capacity, size_t *count, tks_error *error) {
+  return tks_cursor_next(cursor, quotes, capacity, count, error);
+}
+
+static void cursor_close(void *cursor) { tks_cursor_close(cursor); }
+
+static int name_in_store(void *store, bool symbol, uint32_t id, char *name, size_t *length, tks_error *error) {
+  return name_of(store, symbol, id, name, TKS_NAME_MAX, length, error);
+}
+
+static int name_in_cursor(void *cursor, bool symbol, uint32_t id, char *name, size_t *length, tks_error *error) {
+  return name_in_store(((const tks_cursor *)cursor)->store, symbol, id, name, length, error);
+}
+
+int tks_range_arrow(tks_store *store, const tks_range *range, uint32_t chunk_records, struct ArrowArrayStream *out,
+                    tks_error *error) {
+  if (out == NULL) return null_argument(error, "out");
+  out->release = NULL;
+  if (chunk_records != 0) {
+    int bad = check_limit(chunk_records, "chunk_records", error);
+    if (bad != TKS_OK) return bad;
+  }
+  tks_cursor *cursor;
+  int code = tks_range_open(store, range, &cursor, error);
+  if (code != TKS_OK) return code;
+  const tks__arrow_source source = {
+      .context = cursor, .next = cursor_next, .name = name_in_cursor, .close = cursor_close};
+  code = tks__arrow_stream(&source, chunk_records, out, error);
+  if (code != TKS_OK) tks_cursor_close(cursor);
+  return code;
+}
+
+int tks_quotes_arrow(tks_store *store, const tks_quote *quotes, size_t count, struct ArrowArrayStream *out,
+                     tks_error *error) {
+  if (out == NULL) return null_argument(error, "out");
+  out->release = NULL;
+  if (quotes == NULL && count > 0) return null_argument(error, "quotes");
+  if (count > TKS_MAX_RECORDS) return tks__fail(error, TKS_ELIMIT, 0, "count is %zu, at most %u", count, TKS_MAX_RECORDS);
+  tks__gate *gate;
+  int code = tks__store_enter(store, &gate, error);
+  if (code != TKS_OK) return code;
+  code = tks__arrow_quotes(name_in_store, store, quotes, count, out, error);
+  tks__store_leave(gate);
+  return code;
+}
+
+int tks_arrow_share(const struct ArrowArray *batch, uint64_t first, uint64_t count, struct ArrowArrayStream *out,
+                    tks_error *error) {
+  if (out == NULL) return null_argument(error, "out");
+  return tks__arrow_share(batch, first, count, out, error);
 }
 
 /* ----------------------------------------------------------------- health */

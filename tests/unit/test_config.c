@@ -205,6 +205,18 @@ Test(config, throttle_threshold) {
   }
 }
 
+Test(config, the_earliest_day_that_can_be_stored) {
+  tks_error error;
+  tks_config given = preset(TKS_PRESET_PRODUCTION), taken;
+  given.min_time_ns = INT64_C(-9223286400000000000); /* 1677-09-22 */
+  cr_assert_eq(tks__config_take(&given, &taken, NULL), TKS_OK);
+  given.min_time_ns--;
+  cr_assert_eq(tks__config_take(&given, &taken, &error), TKS_ECONFIG);
+  cr_assert_not_null(strstr(error.message, "min_time_ns is -9223286400000000001"), "%s", error.message);
+  given.min_time_ns = INT64_MAX;
+  cr_assert_eq(tks__config_take(&given, &taken, NULL), TKS_OK);
+}
+
 Test(config, broker_id) {
   tks_error error;
   tks_config given = preset(TKS_PRESET_PRODUCTION), taken;

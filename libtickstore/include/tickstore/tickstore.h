@@ -204,7 +204,7 @@ typedef struct tks_config {
   uint32_t max_symbols;    /* 1 to 16,777,216. Default 1,000,000 */
   uint32_t max_sources;    /* 1 to 65,535. Default 65,535 */
   uint32_t max_ahead_s;    /* event times later than now by more are refused. Default 86,400 (a day) */
-  int64_t min_time_ns;     /* event times before it are refused. Default 1990-01-01 */
+  int64_t min_time_ns;     /* event times before it are refused, 1677-09-22 or later. Default 1990-01-01 */
 
   /* writer */
   uint32_t retry_attempts;   /* of a failed batch before the sink is degraded, 0 to 100. Default 3 */
@@ -260,7 +260,7 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
 
 /* Refuses new calls, waits for those in flight, writes all that was accepted, syncs, seals and closes.
  * Waits at most close_limit_ms for sick sinks. The handle is invalid for use but stays safe to call: every call
- * answers TKS_ECLOSED (a closed handle keeps about 1 KB for the life of the process). Cursors left open are
+ * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open are
  * closed. Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK,
  * TKS_EUNWRITTEN: closed all the same, and the message says how many records each sink lacks. */
 TKS_API int tks_close(tks_store *store, tks_error *error);
@@ -392,13 +392,52 @@ TKS_API int tks_range_open(tks_store *store, const tks_range *range, tks_cursor 
 /* Fills up to `capacity` (1 to TKS_MAX_RECORDS) quotes; *count is how many, 0 at the end. Blocks on disk and
  * for a reading connection, bounded by read_deadline_ms. One thread at a time per cursor.
  * On TKS_EDAYFILE the message names the day and *count holds what came before it; the next call goes on with the following day.
- * On TKS_EDEADLINE *count quotes are valid and the next call goes on from there.
- * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EDEADLINE, TKS_EIO, TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
+ * On TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL and TKS_ENOMEM *count quotes are valid and the next call goes on from there.
+ * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL (SQLite needs a little room even to read
+ * a day that is being written), TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
 TKS_API int tks_cursor_next(tks_cursor *cursor, tks_quote *quotes, size_t capacity, size_t *count,
                             tks_error *error);
 
 /* Frees the cursor; NULL is fine. May be called after tks_close. */
 TKS_API void tks_cursor_close(tks_cursor *cursor);
+
+/* The structs of the Arrow C data and stream interfaces (https://arrow.apache.org/docs/format/CDataInterface.html). They are only named
+ * here; whoever reads such streams has their definition. */
+struct ArrowArray;
+struct ArrowArrayStream;
+
+/* The same quotes as a cursor, as an Arrow stream: *out is filled and the caller's to release. Its batches have the columns
+ *
+ *   ts        timestamp[ns, UTC]
+ *   symbol    dictionary<int32, utf8>
+ *   bid, ask  double, null where the side is absent
+ *   bid_size, ask_size  double, 0 = none or not known
+ *   source    dictionary<int32, utf8>, null for none
+ *   seq       uint64
+ *   flags     uint32
+ *   recv      timestamp[ns, UTC], null where not known
+ *
+ * and `chunk_records` rows each but for the last (1 to TKS_MAX_RECORDS; 0 = 65,536); memory grows with the rows that are really there.
+ * Below a null stands NaN or INT64_MIN. A batch owns its memory: it and each of its columns may be kept, moved and released
+ * on any thread, also after the stream, and after tks_close. A stream is for one thread at a time.
+ *
+ * get_next blocks as tks_cursor_next does. Its result is an errno; get_last_error begins with the status, as in
+ * "TKS_EDAYFILE: ...". Rows that come before an error are handed out before it. After TKS_EDAYFILE, TKS_EDEADLINE and
+ * TKS_ENOMEM it can be called again and goes on as a cursor would; after tks_close it answers TKS_ECLOSED.
+ * Codes: those of tks_range_open, TKS_ELIMIT (chunk_records). On failure *out is marked released. */
+TKS_API int tks_range_arrow(tks_store *store, const tks_range *range, uint32_t chunk_records,
+                            struct ArrowArrayStream *out, tks_error *error);
+
+/* The same for an array of quotes, from tks_recent or tks_latest_all: one batch with a copy of them, in their order.
+ * Codes: TKS_ENULL, TKS_ELIMIT (more than TKS_MAX_RECORDS), TKS_ESYMBOL, TKS_ESOURCE, TKS_ENOMEM. */
+TKS_API int tks_quotes_arrow(tks_store *store, const tks_quote *quotes, size_t count, struct ArrowArrayStream *out,
+                             tks_error *error);
+
+/* One more stream over `count` rows of a batch that one of the two calls above (or this one) made, from row `first` on, without a
+ * copy: both hold the same memory, which goes with the last of them. The batch stays the caller's. NULL with no rows makes an
+ * empty stream. Needs no store. Codes: TKS_ENULL, TKS_EINVAL (released, a single column, or not ours), TKS_ELIMIT, TKS_ENOMEM. */
+TKS_API int tks_arrow_share(const struct ArrowArray *batch, uint64_t first, uint64_t count,
+                            struct ArrowArrayStream *out, tks_error *error);
 
 /* ----------------------------------------------------------------- health */
 

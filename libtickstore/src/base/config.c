@@ -7,6 +7,7 @@
 #include "base/error.h"
 
 #define MIN_TIME_1990_NS (INT64_C(631152000) * 1000000000)
+#define EARLIEST_DAY_NS (INT64_C(-106751) * 86400 * 1000000000) /* 1677-09-22, the first whole day there is */
 
 static const tks_config PRODUCTION = {
     .struct_size = sizeof(tks_config),
@@ -141,6 +142,9 @@ static int check_bounds(const tks_config *config, tks_error *error) {
   if (config->batch_records > config->queue_records)
     return tks__fail(error, TKS_ECONFIG, 0, "batch_records is %u, more than queue_records, %u", config->batch_records,
                      config->queue_records);
+  if (config->min_time_ns < EARLIEST_DAY_NS)
+    return tks__fail(error, TKS_ECONFIG, 0, "min_time_ns is %lld, must be at least %lld", (long long)config->min_time_ns,
+                     (long long)EARLIEST_DAY_NS);
   if (!isfinite(config->throttle_relative) || config->throttle_relative >= 1)
     return tks__fail(error, TKS_ECONFIG, 0, "throttle_relative is %g, must be below 1", config->throttle_relative);
   if (config->broker_id == NULL && config->broker_id_length > 0)

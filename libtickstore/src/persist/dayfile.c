@@ -1,5 +1,6 @@
 #include "persist/dayfile.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sqlite3.h>
@@ -94,6 +95,8 @@ int tks__sqlite_fail(sqlite3 *db, int rc, const char *what, const char *path, tk
   int extended = db != NULL ? sqlite3_extended_errcode(db) : rc;
   if ((extended & 0xff) != (rc & 0xff)) extended = rc;
   int code = code_of_sqlite(rc);
+  /* SQLite tells a full disk by its own code only where it writes the database or its log. */
+  if (code == TKS_EIO && db != NULL && sqlite3_system_errno(db) == ENOSPC) code = TKS_EDISKFULL;
   const char *text = db != NULL && sqlite3_errcode(db) == rc ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
   return tks__fail(error, code, extended, "%s %s: %s (%d)", what, path, text, extended);
 }

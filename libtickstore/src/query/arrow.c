@@ -200,9 +200,10 @@ static bool columns_resize(columns *c, size_t capacity) {
   return true;
 }
 
-static bool columns_reserve(columns *c, size_t needed, size_t most) {
+/* Room for `needed` rows: at least `first`, then twice as much each time, never more than `most`. */
+static bool columns_reserve(columns *c, size_t needed, size_t first, size_t most) {
   if (needed <= c->capacity) return true;
-  size_t wanted = c->capacity < FIRST_CAPACITY / 2 ? FIRST_CAPACITY : c->capacity * 2;
+  size_t wanted = c->capacity == 0 ? first : c->capacity * 2;
   if (wanted < needed) wanted = needed;
   return columns_resize(c, wanted < most ? wanted : most);
 }
@@ -223,8 +224,11 @@ static void append_price(columns *c, int column, const double *first, size_t cou
   c->nulls[column] += nulls;
 }
 
-#define COPY(column, type, field) \
-  for (size_t i = 0; i < count; i++) ((type *)c->values[column])[c->count + i] = (type)quotes[i].field
+#define COPY(column, type, field)                                \
+  do {                                                           \
+    type *restrict to_ = (type *)c->values[column] + c->count;   \
+    for (size_t i = 0; i < count; i++) to_[i] = quotes[i].field; \
+  } while (0)
 
 /* Everything but the dictionaries' indexes, which are in place. There is room. What stands below a null is what other
  * tools take for none: NaN, and the earliest time there is, NumPy's NaT. */
@@ -255,7 +259,8 @@ typedef struct filler {
   tks__arrow_name_fn name;
   void *context;
   wordlist lists[DICTIONARIES];
-  columns *columns; /* being filled; NULL = none */
+  columns *columns;  /* being filled; NULL = none */
+  size_t last_count; /* of the columns before: room for as many is made at once */
 } filler;
 
 static void filler_deinit(filler *f) {
@@ -268,7 +273,8 @@ static int append(filler *f, const tks_quote *quotes, size_t count, size_t most,
   *appended = 0;
   if (f->columns == NULL) f->columns = columns_new();
   columns *c = f->columns;
-  if (c == NULL || !columns_reserve(c, c->count + count, most))
+  size_t first = f->last_count > FIRST_CAPACITY ? f->last_count : FIRST_CAPACITY;
+  if (c == NULL || !columns_reserve(c, c->count + count, first, most))
     return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the columns of a range");
   int32_t *symbols = (int32_t *)c->values[SYMBOL] + c->count, *sources = (int32_t *)c->values[SOURCE] + c->count;
   int code = TKS_OK;
@@ -299,6 +305,7 @@ static columns *finish(filler *f) {
   /* What was reserved ahead goes back; without memory for that it stays. */
   if (c->capacity - c->count > c->capacity / 8) (void)columns_resize(c, c->count);
   f->columns = NULL;
+  f->last_count = c->count;
   return c;
 }
 
@@ -308,6 +315,7 @@ static columns *finish(filler *f) {
 typedef struct batch {
   _Atomic uint32_t holds; /* nodes that are not released */
   columns *columns;
+  size_t first; /* row of the columns that is the batch's first */
   struct ArrowArray children[COLUMNS];
   struct ArrowArray *child_pointers[COLUMNS];
   struct ArrowArray dictionaries[DICTIONARIES];
@@ -369,6 +377,7 @@ static bool make_batch(columns *c, size_t first, size_t count, struct ArrowArray
   if (b == NULL) return false;
   atomic_init(&b->holds, 1 + COLUMNS + DICTIONARIES);
   b->columns = c;
+  b->first = first;
   for (int i = 0; i < DICTIONARIES; i++) make_dictionary(b, i);
   for (int i = 0; i < COLUMNS; i++) make_child(b, i, first, count);
   *out = (struct ArrowArray){
@@ -407,8 +416,7 @@ static bool make_schema(struct ArrowSchema *out) {
   if (s == NULL) return false;
   atomic_init(&s->holds, 1 + COLUMNS + DICTIONARIES);
   for (int i = 0; i < DICTIONARIES; i++)
-    s->dictionaries[i] =
-        (struct ArrowSchema){.format = "u", .name = "", .release = release_schema, .private_data = s};
+    s->dictionaries[i] = (struct ArrowSchema){.format = "u", .name = "", .release = release_schema, .private_data = s};
   for (int i = 0; i < COLUMNS; i++) {
     s->child_pointers[i] = &s->children[i];
     s->children[i] = (struct ArrowSchema){
@@ -439,43 +447,35 @@ typedef struct stream {
   uint32_t chunk_records;
   tks_quote *scratch; /* read, from `at` to `got` not yet appended */
   size_t at, got;
-  bool done;         /* the source is at its end */
-  int held;          /* an error of the source, to be reported behind the rows that came before it */
+  bool done; /* the source is at its end */
+  int held;  /* an error of the source, to be reported behind the rows that came before it: */
+  tks_error held_error;
   columns *finished; /* ready to be handed out, rows [first, first + count) */
   size_t first, count;
-  tks_error error; /* the last one reported; the held one */
+  tks_error error; /* the last one reported */
   char text[sizeof((tks_error *)0)->message + 64];
 } stream;
 
 static int errno_of(int code) {
   switch (code) {
-    case TKS_ENOMEM:
-      return ENOMEM;
-    case TKS_ECLOSED:
-      return EBADF;
-    case TKS_EFORK:
-      return EPERM;
-    case TKS_EDEADLINE:
-      return ETIMEDOUT;
-    case TKS_EDISKFULL:
-      return ENOSPC;
+    case TKS_ENOMEM: return ENOMEM;
+    case TKS_ECLOSED: return EBADF;
+    case TKS_EFORK: return EPERM;
+    case TKS_EDEADLINE: return ETIMEDOUT;
+    case TKS_EDISKFULL: return ENOSPC;
     case TKS_ENULL:
-    case TKS_EINVAL:
-      return EINVAL;
-    default:
-      return EIO;
+    case TKS_EINVAL: return EINVAL;
+    default: return EIO;
   }
 }
 
 static const char *name_of(int code) {
   switch (code) {
 #define CASE(name, value, message) \
-  case TKS_##name:                 \
-    return "TKS_" #name;
+  case TKS_##name: return "TKS_" #name;
     TKS_STATUS_MAP(CASE)
 #undef CASE
-    default:
-      return "TKS_EINTERNAL";
+    default: return "TKS_EINTERNAL";
   }
 }
 
@@ -483,8 +483,7 @@ static const char *name_of(int code) {
 static int report(stream *s, int code) {
   if (s->error.detail != 0)
     (void)snprintf(s->text, sizeof s->text, "%s (%d): %s", name_of(code), s->error.detail, s->error.message);
-  else
-    (void)snprintf(s->text, sizeof s->text, "%s: %s", name_of(code), s->error.message);
+  else (void)snprintf(s->text, sizeof s->text, "%s: %s", name_of(code), s->error.message);
   return errno_of(code);
 }
 
@@ -494,9 +493,9 @@ static int read_more(stream *s) {
     if (s->scratch == NULL) return tks__fail(&s->error, TKS_ENOMEM, 0, "out of memory reading a range");
   }
   size_t room = s->chunk_records - (s->filler.columns == NULL ? 0 : s->filler.columns->count);
+  size_t capacity = room < SCRATCH_RECORDS ? room : SCRATCH_RECORDS;
   s->at = s->got = 0;
-  int code = s->source.next(s->source.context, s->scratch, room < SCRATCH_RECORDS ? room : SCRATCH_RECORDS, &s->got,
-                            &s->error);
+  int code = s->source.next(s->source.context, s->scratch, capacity, &s->got, &s->held_error);
   if (code == TKS_EDEADLINE && s->got > 0) code = TKS_OK; /* it got on: it goes on */
   s->held = code;
   s->done = code == TKS_OK && s->got == 0;
@@ -535,6 +534,7 @@ static int prepare(stream *s) {
   }
   code = s->held;
   s->held = TKS_OK;
+  if (code != TKS_OK) s->error = s->held_error;
   return code;
 }
 
@@ -543,10 +543,8 @@ static int stream_next(struct ArrowArrayStream *self, struct ArrowArray *out) {
   out->release = NULL;
   int code = prepare(s);
   if (code == TKS_OK && s->finished != NULL) {
-    if (make_batch(s->finished, s->first, s->count, out))
-      s->finished = NULL;
-    else
-      code = tks__fail(&s->error, TKS_ENOMEM, 0, "out of memory for a batch of a range");
+    if (make_batch(s->finished, s->first, s->count, out)) s->finished = NULL;
+    else code = tks__fail(&s->error, TKS_ENOMEM, 0, "out of memory for a batch of a range");
   }
   if (code != TKS_OK) return report(s, code);
   s->text[0] = '\0';
@@ -557,7 +555,6 @@ static int stream_schema(struct ArrowArrayStream *self, struct ArrowSchema *out)
   stream *s = self->private_data;
   out->release = NULL;
   if (!make_schema(out)) {
-    s->error.detail = 0;
     return report(s, tks__fail(&s->error, TKS_ENOMEM, 0, "out of memory for the schema of a range"));
   }
   return 0;
@@ -633,9 +630,9 @@ int tks__arrow_share(const struct ArrowArray *array, uint64_t first, uint64_t co
     if (first > (uint64_t)array->length || count > (uint64_t)array->length - first)
       return tks__fail(error, TKS_ELIMIT, 0, "rows %llu and %llu more, the batch has %lld", (unsigned long long)first,
                        (unsigned long long)count, (long long)array->length);
-    c = ((batch *)array->private_data)->columns;
-    /* A batch that was itself shared may begin further in; its children know. */
-    first += (uint64_t)((batch *)array->private_data)->children[0].offset;
+    const batch *b = array->private_data;
+    c = b->columns;
+    first += b->first; /* it may itself be a share */
   } else if (first != 0 || count != 0) {
     return tks__fail(error, TKS_ELIMIT, 0, "rows without a batch");
   }

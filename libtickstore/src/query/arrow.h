@@ -74,7 +74,8 @@ typedef int (*tks__arrow_name_fn)(void *context, bool symbol, uint32_t id, char 
 /* Where a stream's rows come from. */
 typedef struct tks__arrow_source {
   void *context;
-  int (*next)(void *context, tks_quote *quotes, size_t capacity, size_t *count, tks_error *error); /* as tks_cursor_next */
+  int (*next)(void *context, tks_quote *quotes, size_t capacity, size_t *count,
+              tks_error *error); /* as tks_cursor_next */
   tks__arrow_name_fn name;
   void (*close)(void *context); /* once, when the stream is released */
 } tks__arrow_source;

@@ -89,32 +89,20 @@ static void leave_day(tks__cursor *cursor) {
   cursor->day++;
 }
 
-/* Part of the day may be in a file that was set aside: the caller learns of it once, and reads on in the new file. */
-static int report_damaged(const tks__reader *reader, const tks__stretch *stretch, const tks__reader_day *day,
-                          tks_error *error) {
-  char path[TKS__PATH_MAX];
-  if (day->sink == TKS_SQLITE) {
-    tks__layout_day_file(reader->layout, day->day, path);
-  } else {
-    const tks__name *name = tks__names_get(&reader->symbols->names, stretch->symbol);
-    tks__layout_json_file(reader->layout, name->text, name->length, day->day, path);
-  }
-  if (!tks__layout_has_damaged(path)) return TKS_OK;
-  return tks__fail(error, TKS_EDAYFILE, 0, "a damaged file of this day was set aside as %s.damaged-1; the rest follows",
-                   path);
-}
-
 static int open_day(tks__cursor *cursor, const tks__reader *reader, tks_error *error) {
   const tks__reader_day *day = current_day(cursor);
-  cursor->day_open = true;
   int code = TKS_OK;
   if (day->sink == TKS_JSON) {
     code = tks__json_day_read(reader->layout, &reader->symbols->names, reader->sources, cursor->stretch.symbol, day->day,
                               &cursor->json, error);
     if (cursor->stretch.descending && cursor->json.count > 1)
       qsort(cursor->json.records, cursor->json.count, sizeof *cursor->json.records, by_time_descending);
+    /* Nothing was read, and the next call tries again. A damaged day is open with what could be read of it. */
+    if (code != TKS_OK && code != TKS_EDAYFILE) return code;
   }
-  return code == TKS_OK ? report_damaged(reader, &cursor->stretch, day, error) : code;
+  cursor->day_open = true;
+  /* Of a file that was set aside the caller learns once, and reads on in the new one. */
+  return code == TKS_OK ? tks__reader_check_aside(reader, cursor->stretch.symbol, day, error) : code;
 }
 
 static size_t read_json(tks__cursor *cursor, tks__record *records, size_t capacity) {

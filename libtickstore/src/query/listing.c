@@ -57,7 +57,8 @@ static int add_sqlite_day(listing_work *work, int32_t day, tks_error *error) {
   bool ok = note_file(work, day, 0, summary.last_seq);
   for (size_t i = 0; i < summary.count && ok; i++) ok = add_symbol(work, &summary.symbols[i]);
   tks__free(summary.symbols);
-  return ok ? TKS_OK : no_memory(error);
+  if (!ok) return no_memory(error);
+  return tks__reader_check_aside(work->reader, 0, &(tks__reader_day){.day = day, .sink = TKS_SQLITE}, error);
 }
 
 static int add_json_file(listing_work *work, uint32_t symbol, int32_t day, tks_error *error) {
@@ -78,7 +79,9 @@ static int add_json_file(listing_work *work, uint32_t symbol, int32_t day, tks_e
                                                                     });
   }
   tks__json_day_free(&file);
-  return ok ? code : no_memory(error);
+  if (!ok) return no_memory(error);
+  if (code != TKS_OK) return code;
+  return tks__reader_check_aside(work->reader, symbol, &(tks__reader_day){.day = day, .sink = TKS_JSON}, error);
 }
 
 /* The first failure of a single day is kept; others of its kind do not stop the rest. */
@@ -203,12 +206,13 @@ int tks__list_symbols(const tks__reader *reader, tks__listing *listing, tks_erro
   int code = list_impl(&work, error);
   /* Symbols of this session whose records were all lost to the sinks are not listed, but have an entry. */
   uint32_t known = tks__names_count(&reader->symbols->names);
-  if (code == TKS_OK && known > listing->max_id &&
+  bool listed = code == TKS_OK || code == TKS_EDAYFILE || code == TKS_EFORMAT;
+  if (listed && known > listing->max_id &&
       !add_symbol(&work, &(tks__day_symbol){.count = 0, .symbol = known}))
     code = no_memory(error);
   tks__free(work.files);
-  if (code == TKS_OK || code == TKS_EDAYFILE || code == TKS_EFORMAT) return code;
-  tks__listing_free(listing);
+  listed = listed && code != TKS_ENOMEM;
+  if (!listed) tks__listing_free(listing);
   return code;
 }
 

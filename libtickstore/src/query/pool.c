@@ -70,6 +70,9 @@ static int configure(tks__connection *connection, const tks__pool_options *o, co
   (void)sqlite3_busy_timeout(db, (int)o->busy_timeout_ms);
   sqlite3_progress_handler(db, PROGRESS_STEPS, stop_when_late, connection);
   int code = tks__dayfile_check(db, path, &connection->empty, error);
+  if (code == TKS_ETIMEOUT)
+    return tks__fail(error, TKS_EDEADLINE, sqlite3_extended_errcode(db), "%s was locked for longer than %u ms", path,
+                     o->busy_timeout_ms);
   if (code != TKS_OK) return code;
   /* A file that is still being written is not mapped: an input error under a mapping is a signal, not an error code. */
   uint64_t mmap_bytes = in_wal_mode(db) ? 0 : o->mmap_bytes;

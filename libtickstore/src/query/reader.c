@@ -36,6 +36,19 @@ int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, 
   return code;
 }
 
+int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tks__reader_day *day, tks_error *error) {
+  char path[TKS__PATH_MAX];
+  if (day->sink == TKS_SQLITE) {
+    tks__layout_day_file(reader->layout, day->day, path);
+  } else {
+    const tks__name *name = tks__names_get(&reader->symbols->names, symbol);
+    tks__layout_json_file(reader->layout, name->text, name->length, day->day, path);
+  }
+  if (!tks__layout_has_damaged(path)) return TKS_OK;
+  return tks__fail(error, TKS_EDAYFILE, 0, "a damaged file of this day was set aside as %s.damaged-1; the rest follows",
+                   path);
+}
+
 uint64_t tks__reader_max_seq(const tks__reader *reader) {
   return reader->writer != NULL ? tks__queue_tail(tks__writer_queue(reader->writer)) - 1 : INT64_MAX;
 }

@@ -35,6 +35,9 @@ typedef struct tks__reader_days {
 int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, int32_t last, tks__reader_days *days,
                      tks_error *error);
 
+/* TKS_EDAYFILE when a damaged file of the day was set aside, so that part of it cannot be read. For JSON: of this symbol. */
+int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tks__reader_day *day, tks_error *error);
+
 /* Sequence numbers up to this are accepted now. */
 uint64_t tks__reader_max_seq(const tks__reader *reader);
 

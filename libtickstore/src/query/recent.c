@@ -74,14 +74,18 @@ static int first_of(const tks__reader *reader, const tks__cursor_spec *spec, tks
   int code = tks__cursor_init(&cursor, reader, spec, error);
   if (code != TKS_OK) return code;
   code = tks__cursor_next(&cursor, reader, record, 1, count, error);
+  /* Part of the day was set aside; the rest is read by the next call. */
+  if (code == TKS_EDAYFILE && *count == 0) (void)tks__cursor_next(&cursor, reader, record, 1, count, NULL);
   tks__cursor_deinit(&cursor);
   return code;
 }
 
 int tks__latest(const tks__reader *reader, uint32_t symbol, tks__record *record, tks_error *error) {
   size_t count;
-  int code = tks__recent(reader, symbol, 1, record, &count, error);
+  tks_error why;
+  int code = tks__recent(reader, symbol, 1, record, &count, &why);
   if (count == 1) return TKS_OK;
+  if (code != TKS_OK && error != NULL) *error = why;
   if (code != TKS_OK) return code;
   const tks__name *name = tks__names_get(&reader->symbols->names, symbol);
   return tks__fail(error, TKS_ENOTFOUND, 0, "nothing is stored for %.*s", (int)name->length, name->text);

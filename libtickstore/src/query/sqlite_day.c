@@ -31,6 +31,9 @@ static int fail(const tks__connection *c, const tks__pool *pool, int rc, tks_err
   tks__layout_day_file(pool->options.layout, c->day, path);
   if (rc == SQLITE_INTERRUPT)
     return tks__fail(error, TKS_EDEADLINE, 0, "reading %s took longer than %u ms", path, pool->options.deadline_ms);
+  if ((rc & 0xff) == SQLITE_BUSY)
+    return tks__fail(error, TKS_EDEADLINE, rc, "%s was locked for longer than %u ms", path,
+                     pool->options.busy_timeout_ms);
   /* A statement that does not fit the tables: these are not ours. */
   if ((rc & 0xff) == SQLITE_ERROR)
     return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", path, sqlite3_errmsg(c->db));
@@ -92,7 +95,8 @@ static double price(sqlite3_stmt *s, int column) {
 }
 
 static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
-  r->ts_ns = sqlite3_column_int64(s, 0) * 1000000 + sqlite3_column_int64(s, 1);
+  /* Unsigned: what a damaged file holds may overflow. */
+  r->ts_ns = (int64_t)((uint64_t)sqlite3_column_int64(s, 0) * 1000000 + (uint64_t)sqlite3_column_int64(s, 1));
   r->seq = (uint64_t)sqlite3_column_int64(s, 2);
   r->bid = price(s, 3);
   r->ask = price(s, 4);
@@ -213,12 +217,14 @@ static int expect(tks__connection *c, const tks__pool *pool, const char *sql, co
   int rc = sqlite3_prepare_v2(c->db, sql, -1, &s, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_step(s);
   int code = TKS_OK;
+  /* NULL where the file lacks what the statement looks for. */
+  const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
   if (rc != SQLITE_ROW) {
     code = fail(c, pool, rc, error);
-  } else if (strcmp((const char *)sqlite3_column_text(s, 0), expected) != 0) {
+  } else if (text == NULL || strcmp(text, expected) != 0) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(pool->options.layout, c->day, path);
-    code = tks__fail(error, TKS_EDAYFILE, 0, "%s: %s %.120s", path, what, (const char *)sqlite3_column_text(s, 0));
+    code = tks__fail(error, TKS_EDAYFILE, 0, "%s: %s %.120s", path, what, text != NULL ? text : "NULL");
   }
   (void)sqlite3_finalize(s);
   return code;
@@ -235,7 +241,7 @@ int tks__sqlite_day_verify(tks__pool *pool, int32_t day, tks_error *error) {
                   "SELECT group_concat(s.name) IS NULL FROM symbol s LEFT JOIN (SELECT symbol_id, COUNT(*) AS n,"
                   " MIN(ts_ms * 1000000 + ts_sub_ns) AS lo, MAX(ts_ms * 1000000 + ts_sub_ns) AS hi FROM quote"
                   " GROUP BY symbol_id) q ON q.symbol_id = s.id"
-                  " WHERE s.quotes <> ifnull(q.n, 0) OR (q.n > 0 AND (s.first_ns <> q.lo OR s.last_ns <> q.hi))",
+                  " WHERE s.quotes <> ifnull(q.n, 0) OR (q.n > 0 AND (s.first_ns IS NOT q.lo OR s.last_ns IS NOT q.hi))",
                   "1", "the symbols' summaries do not match the rows:", error);
   if (code == TKS_OK)
     code = expect(c, pool,

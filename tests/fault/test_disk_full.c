@@ -1,0 +1,268 @@
+/* A disk that fills up and gets room again: a tmpfs of a few megabytes in a mount namespace of the test's own, with a ballast
+ * file that can be taken away. Where such a mount is not allowed the tests are skipped. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support/model.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/threads.h"
+#include "support/wait.h"
+
+#define DISK_BYTES "24m"
+#define ROOM_BYTES (3 << 20) /* left by the ballast */
+#define SYMBOLS 3
+
+static char *dir;
+static char disk[PATH_MAX], root[PATH_MAX], ballast[PATH_MAX];
+static tks_store *store;
+static model expected;
+static test_random dice;
+
+static void map_ids(const char *path, unsigned inside, unsigned outside) {
+  char text[64];
+  int n = snprintf(text, sizeof text, "%u %u 1", inside, outside);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!write(fd, text, (size_t)n);
+  (void)close(fd);
+}
+
+static bool enter_namespace(void) {
+  if (unshare(CLONE_NEWNS) == 0) return true;
+  unsigned uid = getuid(), gid = getgid();
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  map_ids("/proc/self/setgroups", 0, 0);
+  map_ids("/proc/self/uid_map", 0, uid);
+  map_ids("/proc/self/gid_map", 0, gid);
+  return true;
+}
+
+static void fill(const char *path, size_t leave) {
+  static char zeros[1 << 16];
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  cr_assert_geq(fd, 0);
+  off_t size = 0;
+  for (ssize_t n; (n = write(fd, zeros, sizeof zeros)) > 0;) size += n;
+  cr_assert_eq(errno, ENOSPC);
+  if (leave > 0) cr_assert_eq(ftruncate(fd, size - (off_t)leave), 0);
+  (void)close(fd);
+}
+
+static void set_up(void) {
+  dir = scratch_new();
+  dice = random_new();
+  (void)snprintf(disk, sizeof disk, "%.3000s/disk", dir);
+  (void)snprintf(root, sizeof root, "%.3000s/disk/store", dir);
+  (void)snprintf(ballast, sizeof ballast, "%.3000s/disk/ballast", dir);
+  make_dirs(disk);
+}
+
+static bool mount_disk(void) {
+  return enter_namespace() && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+         mount("tmpfs", disk, "tmpfs", 0, "size=" DISK_BYTES) == 0;
+}
+
+static void tear_down(void) {
+  if (store != NULL) (void)tks_close(store, NULL);
+  (void)umount(disk);
+  model_deinit(&expected);
+  scratch_remove(dir);
+}
+
+TestSuite(disk_full, .init = set_up, .fini = tear_down);
+
+#define NEED_DISK()                                                                 \
+  do {                                                                              \
+    if (!mount_disk()) cr_skip_test("a tmpfs cannot be mounted: %s", strerror(errno)); \
+  } while (0)
+
+static void open_with(const tks_config *config) {
+  store = store_open(root, config);
+  expected.ring_records = config->ring_records;
+  model_restarted(&expected);
+  cr_assert_eq(store_symbol(store, "A"), 1);
+  cr_assert_eq(store_symbol(store, "B"), 2);
+  cr_assert_eq(store_symbol(store, "C"), 3);
+  cr_assert_eq(store_source(store, "X"), 1);
+}
+
+static void put_some(int count) {
+  for (int i = 0; i < count; i++) {
+    model_put(&expected, store, model_quote(&dice, SYMBOLS, 1));
+    cr_assert_not(expected.dropped[expected.count - 1]); /* producers go on */
+  }
+}
+
+static bool on(const tks_sink_stats *s) { return s->state != TKS_SINK_OFF; }
+
+static bool is_sick(const tks_sink_stats *s) {
+  return s->state == TKS_SINK_DEGRADED && s->last_error_code == TKS_EDISKFULL;
+}
+
+static bool all_sick(const tks_store_stats *stats) {
+  return (!on(&stats->sinks[0]) || is_sick(&stats->sinks[0])) && (!on(&stats->sinks[1]) || is_sick(&stats->sinks[1]));
+}
+
+static bool written_or_sick(const tks_store_stats *stats, void *context) {
+  (void)context;
+  for (int i = 0; i < 2; i++)
+    if (on(&stats->sinks[i]) && !is_sick(&stats->sinks[i]) && stats->sinks[i].backlog + stats->queued > 0) return false;
+  return true;
+}
+
+static bool all_written(const tks_store_stats *stats, void *context) {
+  (void)context;
+  for (int i = 0; i < 2; i++)
+    if (on(&stats->sinks[i]) && (stats->sinks[i].state != TKS_SINK_OK || stats->sinks[i].written != stats->accepted))
+      return false;
+  return stats->durable_seq == stats->last_seq;
+}
+
+static void check_reading(void) {
+  for (uint32_t symbol = 1; symbol <= SYMBOLS; symbol++) {
+    tks_range range = store_range(symbol);
+    model_check_range(&expected, store, &range, 1000);
+    model_check_recent(&expected, store, symbol, 50);
+  }
+}
+
+static void until_full(void) {
+  tks_store_stats stats;
+  do {
+    put_some(500);
+    (void)tks_flush(store, 0, NULL);
+    cr_assert(store_wait(store, written_or_sick, NULL));
+    stats = store_stats(store);
+    cr_assert(store_adds_up(&stats));
+    cr_assert_lt(expected.count, 400000);
+  } while (!all_sick(&stats));
+}
+
+static void fills_and_empties(uint32_t backend, uint32_t synchronous) {
+  tks_config config = store_config(backend);
+  config.flush_interval_ms = 10;
+  config.synchronous = synchronous;
+  open_with(&config);
+  fill(ballast, ROOM_BYTES);
+  for (int round = 0; round < 2; round++) {
+    until_full();
+    /* Now nothing can be written; records are taken all the same, counted, and seen. */
+    put_some(3000);
+    tks_error error;
+    cr_assert_eq(tks_flush(store, 50, &error), TKS_ETIMEOUT);
+    cr_assert(strstr(error.message, "full") != NULL || strstr(error.message, "No space") != NULL, "%s", error.message);
+    check_reading();
+    tks_store_stats stats = store_stats(store);
+    cr_assert(store_adds_up(&stats));
+    cr_assert_eq(stats.dropped, 0);
+    for (int i = 0; i < 2; i++) {
+      if (!on(&stats.sinks[i])) continue;
+      cr_assert_eq(stats.sinks[i].lost, 0);
+      cr_assert_geq(stats.sinks[i].backlog + stats.queued, 3000);
+      cr_assert_gt(stats.sinks[i].errors, config.retry_attempts);
+      cr_assert_gt(stats.sinks[i].retries, 0);
+    }
+    cr_assert_lt(stats.durable_seq, stats.last_seq);
+    /* Room again: all of it is written, without a restart. */
+    cr_assert_eq(truncate(ballast, 0), 0);
+    cr_assert(store_wait(store, all_written, NULL));
+    check_reading();
+    fill(ballast, ROOM_BYTES / 2);
+  }
+  cr_assert_eq(unlink(ballast), 0);
+  store_close(store);
+  store = NULL;
+  if ((backend & TKS_SQLITE) != 0) {
+    cr_assert_eq(store_sqlite_rows(root), expected.count);
+    cr_assert_eq(store_sqlite_seqs(root), expected.count);
+  }
+  if ((backend & TKS_JSON) != 0) {
+    cr_assert_eq(store_json_lines(root), expected.count);
+    cr_assert_eq(store_json_seqs(root), expected.count);
+  }
+  open_with(&config);
+  check_reading();
+}
+
+Test(disk_full, sqlite) {
+  NEED_DISK();
+  fills_and_empties(TKS_SQLITE, TKS_SYNC_FULL);
+}
+
+Test(disk_full, sqlite_with_normal_sync) {
+  NEED_DISK();
+  fills_and_empties(TKS_SQLITE, TKS_SYNC_NORMAL);
+}
+
+Test(disk_full, json) {
+  NEED_DISK();
+  fills_and_empties(TKS_JSON, TKS_SYNC_FULL);
+}
+
+Test(disk_full, dual) {
+  NEED_DISK();
+  fills_and_empties(TKS_DUAL, TKS_SYNC_FULL);
+}
+
+/* Not a byte of room: a new day file cannot even be begun. */
+Test(disk_full, a_day_that_cannot_be_begun) {
+  NEED_DISK();
+  tks_config config = store_config(TKS_DUAL);
+  config.flush_interval_ms = 10;
+  open_with(&config);
+  store_flush(store);
+  fill(ballast, 0);
+  put_some(2000);
+  (void)tks_flush(store, 0, NULL);
+  cr_assert(store_wait(store, written_or_sick, NULL));
+  check_reading();
+  cr_assert_eq(unlink(ballast), 0);
+  cr_assert(store_wait(store, all_written, NULL));
+  check_reading();
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(root), 2000);
+  cr_assert_eq(store_json_seqs(root), 2000);
+}
+
+/* What cannot be written by the end of close is lost, and said to be. */
+Test(disk_full, close_tells_how_many_are_missing) {
+  NEED_DISK();
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 100;
+  open_with(&config);
+  fill(ballast, 0);
+  put_some(1234);
+  tks_error error;
+  cr_assert_eq(tks_close(store, &error), TKS_EUNWRITTEN);
+  store = NULL;
+  cr_assert_not_null(strstr(error.message, "sqlite lacks 1234, json lacks 1234"), "%s", error.message);
+  cr_assert_eq(unlink(ballast), 0);
+  expected.count = 0;
+  open_with(&config); /* and it can be opened again */
+  put_some(10);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(root), 10);
+}
+
+Test(disk_full, open_says_so) {
+  NEED_DISK();
+  tks_error error;
+  fill(ballast, 0);
+  int code = tks_open(root, strlen(root), NULL, &store, &error);
+  cr_assert_eq(code, TKS_EDISKFULL, "%d: %s", code, error.message);
+  cr_assert_null(store);
+  cr_assert_eq(unlink(ballast), 0);
+  store = store_open(root, NULL);
+}

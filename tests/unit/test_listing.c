@@ -1,0 +1,210 @@
+#include "query/listing.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/model.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/threads.h"
+
+#define SYMBOLS 4
+#define SOURCES 2
+
+static char *dir;
+static tks_store *store;
+static model expected;
+static test_random dice;
+
+static void set_up(void) {
+  dir = scratch_new();
+  dice = random_new();
+}
+
+static void tear_down(void) {
+  if (store != NULL) (void)tks_close(store, NULL);
+  model_deinit(&expected);
+  scratch_remove(dir);
+}
+
+TestSuite(listing, .init = set_up, .fini = tear_down);
+
+static void open_with(const tks_config *config) {
+  static const char *const names[SYMBOLS] = {"ZZZ", "A", "AB", "日経/225"};
+  store = store_open(dir, config);
+  expected.ring_records = config->ring_records;
+  model_restarted(&expected);
+  for (uint32_t i = 0; i < SYMBOLS; i++) cr_assert_eq(store_symbol(store, names[i]), i + 1);
+  for (uint32_t i = 0; i < SOURCES; i++) cr_assert_eq(store_source(store, i ? "X" : "Y"), i + 1);
+}
+
+/* Counts of what is on disk and on its way, each record once. */
+static void model_rounds(uint32_t backend) {
+  for (int session = 0; session < 3; session++) {
+    tks_config config = store_config(backend);
+    config.flush_interval_ms = 3600000;
+    config.queue_records = config.batch_records = 4096;
+    config.max_open_days = 2;
+    open_with(&config);
+    model_check_symbols(&expected, store, SYMBOLS);
+    for (uint64_t step = 0; step < rounds(40); step++) {
+      uint64_t burst = random_below(&dice, 30);
+      for (uint64_t i = 0; i < burst; i++) model_put(&expected, store, model_quote(&dice, SYMBOLS, SOURCES));
+      if (random_below(&dice, 4) == 0) store_flush(store);
+      if (random_below(&dice, 4) == 0) (void)tks_flush(store, 0, NULL);
+      model_check_symbols(&expected, store, SYMBOLS);
+    }
+    store_close(store);
+    store = NULL;
+  }
+  tks_config config = store_config(backend);
+  config.read_only = 1;
+  open_with(&config);
+  model_check_symbols(&expected, store, SYMBOLS);
+}
+
+Test(listing, model_sqlite) { model_rounds(TKS_SQLITE); }
+Test(listing, model_json) { model_rounds(TKS_JSON); }
+Test(listing, model_dual) { model_rounds(TKS_DUAL); }
+
+/* ---- while a writer writes: the count of a symbol lies between what was put before and after */
+
+typedef struct background {
+  _Atomic bool stop;
+  _Atomic uint64_t put, bad;
+} background;
+
+static void *put_and_flush(void *argument) {
+  background *b = argument;
+  test_random random = random_fork(&dice, 1);
+  while (!atomic_load(&b->stop)) {
+    tks_quote q = model_quote(&random, 1, SOURCES);
+    int code = tks_put_quote(store, &q, NULL, NULL);
+    if (code == TKS_OK) atomic_fetch_add(&b->put, 1);
+    else atomic_fetch_add(&b->bad, code != TKS_EQUEUEFULL);
+    if (random_below(&random, 50) == 0) (void)tks_flush(store, (int64_t)random_below(&random, 2) * 60000, NULL);
+  }
+  return NULL;
+}
+
+static void counts_while_writing(uint32_t backend) {
+  tks_config config = store_config(backend);
+  open_with(&config);
+  background b = {0};
+  pthread_t writer = start_thread(put_and_flush, &b);
+  for (uint64_t i = 0; i < rounds(200); i++) {
+    tks_symbol_info info;
+    size_t total;
+    tks_error error;
+    uint64_t before = atomic_load(&b.put);
+    int code = tks_symbols(store, &info, 1, &total, &error);
+    uint64_t after = atomic_load(&b.put) + 1;
+    cr_assert_eq(code, TKS_OK, "%d: %s", code, error.message);
+    uint64_t count = total > 0 ? info.count : 0;
+    cr_assert(count >= before && count <= after, "%llu, put %llu to %llu", (unsigned long long)count,
+              (unsigned long long)before, (unsigned long long)after);
+  }
+  atomic_store(&b.stop, true);
+  join_thread(writer);
+  cr_assert_eq(b.bad, 0);
+}
+
+Test(listing, counts_while_writing_sqlite) { counts_while_writing(TKS_SQLITE); }
+Test(listing, counts_while_writing_json) { counts_while_writing(TKS_JSON); }
+
+/* ------------------------------------------------------------------- rest */
+
+Test(listing, capacity) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  for (uint32_t id = 1; id <= SYMBOLS; id++) (void)store_put(store, id, STORE_NOON, 1, 2);
+  tks_symbol_info infos[SYMBOLS + 1];
+  size_t total = 99;
+  cr_assert_eq(tks_symbols(store, NULL, 0, &total, NULL), TKS_OK);
+  cr_assert_eq(total, SYMBOLS);
+  memset(infos, 0x77, sizeof infos);
+  cr_assert_eq(tks_symbols(store, infos, 2, &total, NULL), TKS_OK);
+  cr_assert_eq(total, SYMBOLS);
+  cr_assert_eq(memcmp(infos[0].name, "A", 1), 0);
+  cr_assert_eq(memcmp(infos[1].name, "AB", 2), 0);
+  cr_assert_eq(infos[2].id, 0x77777777);
+}
+
+/* Found on disk, never interned in this session. */
+Test(listing, symbols_of_earlier_sessions) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    scratch_clear(dir);
+    tks_config config = store_config(backend);
+    open_with(&config);
+    for (uint32_t id = 1; id <= SYMBOLS; id++) (void)store_put(store, id, STORE_NOON, 1, 2);
+    store_close(store);
+    store = store_open(dir, &config);
+    tks_symbol_info infos[SYMBOLS];
+    size_t total;
+    cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, NULL), TKS_OK);
+    cr_assert_eq(total, SYMBOLS);
+    for (size_t i = 0; i < total; i++) {
+      tks_range range = store_range(infos[i].id);
+      size_t count;
+      free(store_read(store, &range, 5, &count));
+      cr_assert_eq(count, 1);
+    }
+    store_close(store);
+    store = NULL;
+  }
+}
+
+Test(listing, a_damaged_day_is_told_and_left_out) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    scratch_clear(dir);
+    tks_config config = store_config(backend);
+    open_with(&config);
+    for (int day = 0; day < 3; day++)
+      for (int i = 0; i < 10; i++) (void)store_put(store, 1, STORE_NOON + day * STORE_DAY_NS + i, 1, 2);
+    store_close(store);
+    char path[PATH_MAX];
+    if (backend == TKS_SQLITE) store_day_path(dir, "2024-03-06", path);
+    else store_json_path(dir, "ZZZ", "2024-03-06", path);
+    write_file(path, "spoilt\n", 7);
+    open_with(&config);
+    (void)store_put(store, 2, STORE_NOON + STORE_DAY_NS, 1, 2); /* of the damaged day, pending */
+    tks_symbol_info infos[SYMBOLS];
+    tks_error error;
+    size_t total;
+    cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, &error), TKS_EDAYFILE);
+    cr_assert_not_null(strstr(error.message, "2024-03-06"), "%s", error.message);
+    cr_assert_eq(total, 2);
+    cr_assert_eq(infos[0].id, 2);
+    cr_assert_eq(infos[0].count, 1);
+    cr_assert_eq(infos[1].id, 1);
+    cr_assert_eq(infos[1].count, 20);
+    cr_assert_eq(infos[1].last_ns, STORE_NOON + 2 * STORE_DAY_NS + 9);
+    store_close(store);
+    store = NULL;
+  }
+}
+
+/* Set aside and begun anew: the counts lack what the old file had, and the caller is told. */
+Test(listing, a_day_that_was_set_aside_is_told) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  for (int i = 0; i < 10; i++) (void)store_put(store, 1, STORE_NOON + i, 1, 2);
+  store_close(store);
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  write_file(path, "spoilt", 6);
+  open_with(&config);
+  (void)store_put(store, 1, STORE_NOON + 99, 1, 2);
+  store_flush(store);
+  tks_symbol_info info;
+  tks_error error;
+  size_t total;
+  cr_assert_eq(tks_symbols(store, &info, 1, &total, &error), TKS_EDAYFILE);
+  cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
+  cr_assert_eq(total, 1);
+  cr_assert_eq(info.count, 1);
+}

@@ -1,0 +1,209 @@
+#include "query/recent.h"
+
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/model.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/threads.h"
+
+#define SYMBOLS 3
+#define SOURCES 2
+
+static char *dir;
+static tks_store *store;
+static model expected;
+static test_random dice;
+
+static void set_up(void) {
+  dir = scratch_new();
+  dice = random_new();
+}
+
+static void tear_down(void) {
+  if (store != NULL) (void)tks_close(store, NULL);
+  model_deinit(&expected);
+  scratch_remove(dir);
+}
+
+TestSuite(recent, .init = set_up, .fini = tear_down);
+
+static void open_with(const tks_config *config) {
+  store = store_open(dir, config);
+  expected.ring_records = config->ring_records;
+  model_restarted(&expected);
+  cr_assert_eq(store_symbol(store, "A"), 1);
+  cr_assert_eq(store_symbol(store, "B"), 2);
+  cr_assert_eq(store_symbol(store, "C"), 3);
+  cr_assert_eq(store_source(store, "X"), 1);
+  cr_assert_eq(store_source(store, "Y"), 2);
+}
+
+static void check(void) {
+  uint32_t symbol = 1 + (uint32_t)random_below(&dice, SYMBOLS);
+  model_check_recent(&expected, store, symbol, 1 + random_below(&dice, 10));
+  model_check_recent(&expected, store, symbol, 1 + random_below(&dice, 300));
+}
+
+/* From the ring in order of arrival, then what is pending and on disk in order of time. */
+static void model_rounds(uint32_t backend) {
+  for (int session = 0; session < 4; session++) {
+    tks_config config = store_config(backend);
+    config.ring_records = 1 + (uint32_t)random_below(&dice, 50);
+    config.flush_interval_ms = 3600000;
+    config.queue_records = config.batch_records = 4096;
+    open_with(&config);
+    check();
+    model_check_latest(&expected, store, SYMBOLS);
+    for (uint64_t step = 0; step < rounds(60); step++) {
+      uint64_t burst = random_below(&dice, 30);
+      for (uint64_t i = 0; i < burst; i++) model_put(&expected, store, model_quote(&dice, SYMBOLS, SOURCES));
+      if (random_below(&dice, 6) == 0) store_flush(store);
+      check();
+      if (random_below(&dice, 6) == 0) model_check_latest(&expected, store, SYMBOLS);
+    }
+    model_check_recent(&expected, store, 1, 5000);
+    store_close(store);
+    store = NULL;
+  }
+}
+
+Test(recent, model_sqlite) { model_rounds(TKS_SQLITE); }
+Test(recent, model_json) { model_rounds(TKS_JSON); }
+Test(recent, model_dual) { model_rounds(TKS_DUAL); }
+
+/* A dropped record is in the ring, so it is recent; on disk it never was. */
+Test(recent, dropped_records_are_recent) {
+  tks_config config = store_config(TKS_DUAL);
+  config.queue_records = config.batch_records = 16;
+  config.ring_records = 20;
+  open_with(&config);
+  size_t dropped = 0;
+  for (int i = 0; i < 3000 || (dropped == 0 && i < 4000000); i++) {
+    model_put(&expected, store, model_quote(&dice, SYMBOLS, SOURCES));
+    dropped += expected.dropped[expected.count - 1];
+    if (i % 100 == 0) check();
+  }
+  cr_assert_gt(dropped, 0);
+  model_check_latest(&expected, store, SYMBOLS);
+  store_flush(store);
+  for (int i = 0; i < 20; i++) check();
+  store_close(store);
+  open_with(&config);
+  for (int i = 0; i < 20; i++) check();
+  model_check_latest(&expected, store, SYMBOLS);
+}
+
+/* A symbol whose every record was dropped is nowhere on disk, but has a latest quote. */
+Test(recent, a_symbol_that_lives_in_its_ring_only) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.queue_records = config.batch_records = 16;
+  open_with(&config);
+  bool found = false;
+  uint32_t id = 0;
+  for (int i = 0; i < 4000000 && !found; i++) {
+    tks_quote q = {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = 1};
+    if (tks_put_quote(store, &q, NULL, NULL) != TKS_EQUEUEFULL) continue;
+    if (id == 0) id = store_symbol(store, "LOST");
+    q.symbol = id;
+    q.bid = 1.5;
+    int code = tks_put_quote(store, &q, NULL, NULL);
+    found = code == TKS_EQUEUEFULL;
+    if (!found) id = 0;
+    if (code == TKS_OK) id = store_symbol(store, i % 2 ? "LOST1" : "LOST2");
+  }
+  cr_assert(found);
+  tks_quote quotes[8];
+  size_t total;
+  cr_assert_eq(tks_latest(store, id, quotes, NULL), TKS_OK);
+  cr_assert_eq(quotes[0].bid, 1.5);
+  cr_assert_eq(tks_latest_all(store, quotes, 8, &total, NULL), TKS_OK);
+  bool listed = false;
+  for (size_t i = 0; i < total; i++) listed |= quotes[i].symbol == id;
+  cr_assert(listed);
+}
+
+/* ------------------------------------------------------------ damaged days */
+
+static void make_days(uint32_t days) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  for (uint32_t day = 0; day < days; day++)
+    for (int i = 0; i < 10; i++) (void)store_put(store, 1 + day % 2, STORE_NOON + day * STORE_DAY_NS + i, 1, 2);
+  store_close(store);
+  store = NULL;
+}
+
+Test(recent, a_damaged_day_is_told_and_the_others_are_given) {
+  make_days(5); /* A on days 0, 2, 4; B on 1, 3 */
+  char path[PATH_MAX];
+  store_day_path(dir, "2024-03-07", path);
+  write_file(path, "spoilt", 6);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_quote quotes[100];
+  size_t count;
+  tks_error error = {0};
+  cr_assert_eq(tks_recent(store, 1, 10, quotes, &count, &error), TKS_OK);
+  cr_assert_eq(count, 10);
+  cr_assert_eq(tks_recent(store, 1, 100, quotes, &count, &error), TKS_EDAYFILE);
+  cr_assert_not_null(strstr(error.message, "2024-03-07"), "%s", error.message);
+  cr_assert_eq(count, 20);
+  for (size_t i = 1; i < count; i++) cr_assert_gt(quotes[i].ts_ns, quotes[i - 1].ts_ns);
+  /* With something in the ring. */
+  (void)store_put(store, 1, STORE_NOON, 5, 6);
+  cr_assert_eq(tks_recent(store, 1, 100, quotes, &count, NULL), TKS_EDAYFILE);
+  cr_assert_eq(count, 21);
+  cr_assert_eq(quotes[20].bid, 5);
+}
+
+Test(recent, latest_looks_behind_a_damaged_day) {
+  make_days(3);
+  char path[PATH_MAX];
+  store_day_path(dir, "2024-03-07", path);
+  write_file(path, "spoilt", 6);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_error error, untouched;
+  memset(&error, 0x33, sizeof error);
+  untouched = error;
+  tks_quote quote, quotes[4];
+  size_t total;
+  cr_assert_eq(tks_latest(store, 1, &quote, &error), TKS_OK);
+  cr_assert_eq(quote.ts_ns, STORE_NOON + 9);
+  cr_assert_eq(memcmp(&error, &untouched, sizeof error), 0, "an error was written: %s", error.message);
+  cr_assert_eq(tks_latest_all(store, quotes, 4, &total, &error), TKS_EDAYFILE);
+  cr_assert_eq(total, 2);
+  cr_assert_eq(quotes[0].ts_ns, STORE_NOON + 9);
+  cr_assert_eq(quotes[1].ts_ns, STORE_NOON + STORE_DAY_NS + 9);
+  /* What lives in rings is there as well, whatever is damaged. */
+  uint32_t id = store_symbol(store, "NEW");
+  (void)store_put(store, id, STORE_NOON + 2 * STORE_DAY_NS, 7, 8);
+  cr_assert_eq(tks_latest_all(store, quotes, 4, &total, NULL), TKS_EDAYFILE);
+  cr_assert_eq(total, 3);
+  cr_assert_eq(quotes[2].bid, 7);
+}
+
+Test(recent, the_latest_of_a_day_that_was_set_aside_and_begun_anew) {
+  make_days(1);
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  write_file(path, "spoilt", 6);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  (void)store_put(store, 1, STORE_NOON + 99, 7, 8);
+  store_close(store);
+  open_with(&config);
+  tks_quote quote, quotes[4];
+  size_t total;
+  cr_assert_eq(tks_latest(store, 1, &quote, NULL), TKS_OK);
+  cr_assert_eq(quote.bid, 7);
+  int code = tks_latest_all(store, quotes, 4, &total, NULL);
+  cr_assert(code == TKS_OK || code == TKS_EDAYFILE, "%d", code);
+  cr_assert_eq(total, 1);
+  cr_assert_eq(quotes[0].bid, 7);
+}

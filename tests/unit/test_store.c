@@ -1,0 +1,632 @@
+/* The stages together: what put lets through, which file it ends up in, what open and close promise. */
+#include "store.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/utc.h"
+#include "support/faults.h"
+#include "support/random.h"
+#include "support/records.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/threads.h"
+#include "support/wait.h"
+
+static char *dir;
+static tks_store *store;
+static uint32_t eurusd;
+static tks_error error;
+
+static void set_up(void) { dir = scratch_new(); }
+
+static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  atomic_store(&tks__clock_override, NULL);
+  (void)allocations_work();
+  if (store != NULL) (void)tks_close(store, NULL);
+  scratch_remove(dir);
+}
+
+TestSuite(store, .init = set_up, .fini = tear_down);
+
+static void open_with(const tks_config *config) {
+  store = store_open(dir, config);
+  eurusd = store_symbol(store, "EURUSD");
+}
+
+static int put_code(int64_t ts_ns, double bid, double ask, uint32_t source, double size) {
+  const tks_quote q = {.ts_ns = ts_ns, .bid = bid, .ask = ask, .bid_size = size, .symbol = eurusd, .source = source};
+  return tks_put_quote(store, &q, NULL, &error);
+}
+
+/* ------------------------------------------------------------------- close */
+
+/* The batch in hand, and the queue behind it. */
+Test(store, close_writes_a_full_queue) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_DUAL; backend++) {
+    scratch_clear(dir);
+    tks_config config = store_config(backend);
+    config.flush_interval_ms = 3600000;
+    config.queue_records = config.batch_records = 10000;
+    open_with(&config);
+    for (int i = 0; i < 9999; i++) (void)store_put(store, eurusd, STORE_NOON + i, 1, 2);
+    cr_assert_eq(store_stats(store).queued, 9999);
+    cr_assert_eq(store_sqlite_rows(dir) + store_json_lines(dir), 0);
+    store_close(store);
+    store = NULL;
+    if (backend != TKS_JSON) cr_assert_eq(store_sqlite_rows(dir), 9999);
+    if (backend != TKS_SQLITE) cr_assert_eq(store_json_lines(dir), 9999);
+    cr_assert_eq(store_sqlite_seqs(dir) + store_json_seqs(dir), backend == TKS_DUAL ? 2 * 9999 : 9999);
+  }
+}
+
+static void no_wal_left(const char *day) {
+  char path[PATH_MAX], wal[PATH_MAX + 8];
+  store_day_path(dir, day, path);
+  cr_assert(path_exists(path));
+  (void)snprintf(wal, sizeof wal, "%s-wal", path);
+  cr_assert_not(path_exists(wal));
+  (void)snprintf(wal, sizeof wal, "%s-shm", path);
+  cr_assert_not(path_exists(wal));
+}
+
+Test(store, a_closed_store_can_be_copied_file_by_file) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  store_close(store);
+  store = NULL;
+  no_wal_left(STORE_DAY);
+}
+
+/* -------------------------------------------------------------------- days */
+
+/* A record's own time names its file, whatever the order of arrival and whatever the clock says. */
+Test(store, midnight_and_late_ticks) {
+  static const struct {
+    int64_t ts_ns;
+    const char *day;
+  } ticks[] = {
+      {STORE_MIDNIGHT - 1, "2024-03-04"},
+      {STORE_MIDNIGHT, "2024-03-05"},
+      {STORE_MIDNIGHT - 1, "2024-03-04"}, /* 23:59:59.999999999 that comes after midnight */
+      {STORE_MIDNIGHT + 1, "2024-03-05"},
+      {STORE_MIDNIGHT + STORE_DAY_NS - 1, "2024-03-05"},
+      {STORE_MIDNIGHT + STORE_DAY_NS, "2024-03-06"},
+      {STORE_MIDNIGHT - 2 * STORE_DAY_NS + 5, "2024-03-03"}, /* late by two days and more */
+      {STORE_MIDNIGHT - 2 * STORE_DAY_NS - 1, "2024-03-02"},
+      {STORE_MIDNIGHT + STORE_DAY_NS + 1, "2024-03-06"},
+  };
+  static const char *const days[] = {"2024-03-02", "2024-03-03", "2024-03-04", "2024-03-05", "2024-03-06"};
+  size_t many = sizeof ticks / sizeof ticks[0];
+  for (uint32_t open_days = 1; open_days <= 4; open_days += 3) {
+    scratch_clear(dir);
+    tks_config config = store_config(TKS_DUAL);
+    config.max_open_days = open_days;
+    open_with(&config);
+    for (size_t i = 0; i < many; i++) {
+      (void)store_put(store, eurusd, ticks[i].ts_ns, 1 + (double)i, 20);
+      if (i % 3 == 0) store_flush(store);
+    }
+    tks_range range = store_range(eurusd);
+    size_t count;
+    tks_quote *quotes = store_read(store, &range, 4, &count);
+    cr_assert_eq(count, many);
+    for (size_t i = 1; i < count; i++)
+      cr_assert(quotes[i].ts_ns > quotes[i - 1].ts_ns ||
+                (quotes[i].ts_ns == quotes[i - 1].ts_ns && quotes[i].seq > quotes[i - 1].seq));
+    free(quotes);
+    store_close(store);
+    store = NULL;
+    for (size_t d = 0; d < 5; d++) {
+      char path[PATH_MAX], sql[200];
+      int64_t want = 0;
+      for (size_t i = 0; i < many; i++) want += strcmp(ticks[i].day, days[d]) == 0;
+      store_day_path(dir, days[d], path);
+      (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM ticks WHERE date(timestamp / 1000, 'unixepoch') = '%s'",
+                     days[d]);
+      cr_assert_eq(sqlite_integer(path, sql), want);
+      cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), want);
+      no_wal_left(days[d]);
+      store_json_path(dir, "EURUSD", days[d], path);
+      size_t length, lines = 0;
+      char *text = read_file(path, &length);
+      for (size_t i = 0; i < length; i++) lines += text[i] == '\n';
+      free(text);
+      cr_assert_eq(lines, (size_t)want);
+    }
+    cr_assert_eq(store_sqlite_seqs(dir), many);
+    cr_assert_eq(store_json_seqs(dir), many);
+  }
+}
+
+static bool has_rotated(const tks_store_stats *stats, void *context) {
+  return stats->sinks[0].rotations >= *(uint64_t *)context && stats->sinks[1].rotations >= *(uint64_t *)context &&
+         stats->sinks[0].open_files == 0 && stats->sinks[1].open_files == 0;
+}
+
+Test(store, past_days_are_sealed_and_opened_again_for_late_ticks) {
+  tks_config config = store_config(TKS_DUAL);
+  config.late_close_s = 1;
+  open_with(&config);
+  tks_range range = store_range(eurusd);
+  for (uint64_t round = 1; round <= 2; round++) {
+    size_t count;
+    (void)store_put(store, eurusd, STORE_NOON + (int64_t)round, 1, 2);
+    store_flush(store);
+    free(store_read(store, &range, 4, &count)); /* leaves an idle reading connection, which must not be in the way */
+    cr_assert_eq(count, round);
+    cr_assert(store_wait(store, has_rotated, &round));
+    no_wal_left(STORE_DAY);
+    cr_assert_eq(store_stats(store).sinks[0].wal_bytes, 0);
+    free(store_read(store, &range, 4, &count));
+    cr_assert_eq(count, round);
+  }
+}
+
+/* ----------------------------------------------------------------- queries */
+
+static void run_query(sqlite3 *db, const char *sql, char *out, size_t size, int column) {
+  sqlite3_stmt *s;
+  cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+  size_t n = 0;
+  out[0] = 0;
+  while (sqlite3_step(s) == SQLITE_ROW)
+    n += (size_t)snprintf(out + n, size - n, "%s\n", (const char *)sqlite3_column_text(s, column));
+  cr_assert_eq(sqlite3_finalize(s), SQLITE_OK);
+}
+
+/* The two that people type already: they run, and the second is a search of the index, not a scan. */
+Test(store, the_example_queries) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  uint32_t gbpusd = store_symbol(store, "GBPUSD"), lp = store_source(store, "OANDA");
+  for (int i = 0; i < 100; i++) {
+    tks_quote q = {.ts_ns = STORE_NOON + i * INT64_C(1000000000), .bid = 1.25, .ask = 1.5, .symbol = eurusd, .source = lp};
+    cr_assert_eq(tks_put_quote(store, &q, NULL, NULL), TKS_OK);
+    (void)store_put(store, gbpusd, STORE_NOON + i, (double)NAN, 2);
+  }
+  store_close(store);
+  store = NULL;
+  char path[PATH_MAX], out[4096], sql[300];
+  store_day_path(dir, STORE_DAY, path);
+  sqlite3 *db;
+  cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+  static const char first[] = "SELECT symbol, COUNT(*), MIN(timestamp), MAX(timestamp) FROM ticks GROUP BY symbol";
+  run_query(db, first, out, sizeof out, 0);
+  cr_assert_str_eq(out, "EURUSD\nGBPUSD\n");
+  run_query(db, first, out, sizeof out, 1);
+  cr_assert_str_eq(out, "100\n100\n");
+  run_query(db, first, out, sizeof out, 3);
+  cr_assert_str_eq(out, "1709640099000\n1709640000000\n");
+  (void)snprintf(sql, sizeof sql, "SELECT * FROM ticks WHERE symbol='EURUSD' AND timestamp BETWEEN %lld AND %lld",
+                 (long long)(STORE_NOON / 1000000 + 10000), (long long)(STORE_NOON / 1000000 + 12000));
+  run_query(db, sql, out, sizeof out, 2);
+  cr_assert_str_eq(out, "1709640010000\n1709640011000\n1709640012000\n");
+  run_query(db, sql, out, sizeof out, 5);
+  cr_assert_str_eq(out, "0.25\n0.25\n0.25\n");
+  run_query(db, sql, out, sizeof out, 6);
+  cr_assert_str_eq(out, "OANDA\nOANDA\nOANDA\n");
+  char plan[400];
+  (void)snprintf(plan, sizeof plan, "EXPLAIN QUERY PLAN %s", sql);
+  run_query(db, plan, out, sizeof out, 3);
+  cr_assert_not_null(strstr(out, "SEARCH quote USING PRIMARY KEY (symbol_id=? AND ts_ms>? AND ts_ms<?)"), "%s", out);
+  cr_assert_not_null(strstr(out, "SEARCH symbol USING"), "%s", out);
+  cr_assert_null(strstr(out, "SCAN"), "%s", out);
+  (void)sqlite3_close(db);
+  static const char *const columns[] = {"id",        "symbol",     "timestamp",    "bid",      "ask",      "spread",
+                                        "lp_source", "created_at", "timestamp_ns", "bid_size", "ask_size", "flags"};
+  for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) {
+    (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM pragma_table_info('ticks') WHERE name = '%s'", columns[i]);
+    cr_assert_eq(sqlite_integer(path, sql), 1, "%s", columns[i]);
+  }
+}
+
+/* ---------------------------------------------------------------- policies */
+
+Test(store, crossed_quotes) {
+  static const int codes[] = {TKS_OK, TKS_CROSSED_DROPPED, TKS_ECROSSED};
+  for (uint32_t policy = 0; policy < 3; policy++) {
+    scratch_clear(dir);
+    tks_config config = store_config(TKS_SQLITE);
+    config.crossed_policy = policy;
+    open_with(&config);
+    cr_assert_eq(put_code(STORE_NOON, 1.5, 1.25, 0, 0), codes[policy]);
+    if (policy == TKS_CROSSED_REFUSE)
+      cr_assert_str_eq(error.message, "bid 1.5 is above ask 1.25");
+    cr_assert_eq(put_code(STORE_NOON, 1.5, 1.5, 0, 0), TKS_OK); /* locked */
+    tks_store_stats stats = store_stats(store);
+    cr_assert_eq(stats.received, 2);
+    cr_assert_eq(stats.accepted, policy == TKS_CROSSED_KEEP ? 2 : 1);
+    cr_assert_eq(stats.crossed_dropped, policy == TKS_CROSSED_DROP);
+    cr_assert_eq(stats.refused_crossed, policy == TKS_CROSSED_REFUSE);
+    cr_assert_eq(stats.refused, policy == TKS_CROSSED_REFUSE);
+    tks_quote quotes[4];
+    size_t count;
+    cr_assert_eq(tks_recent(store, eurusd, 4, quotes, &count, NULL), TKS_OK);
+    cr_assert_eq(count, policy == TKS_CROSSED_KEEP ? 2 : 1);
+    if (policy == TKS_CROSSED_KEEP) cr_assert_eq(quotes[0].flags, TKS_FLAG_CROSSED);
+    store_close(store);
+    store = NULL;
+  }
+}
+
+Test(store, repeats_are_throttled_by_source) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.throttle_relative = 0.01;
+  config.throttle_max_age_ms = 1000;
+  open_with(&config);
+  uint32_t a = store_source(store, "A"), b = store_source(store, "B");
+  cr_assert_eq(put_code(STORE_NOON, 100, 200, a, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON, 100.5, 201, a, 0), TKS_THROTTLED);
+  cr_assert_eq(put_code(STORE_NOON, 100.5, 201, b, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON, 100.5, 201, 0, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON, 102, 200, a, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON, 102, 200, a, 1), TKS_OK); /* a size changed */
+  cr_assert_eq(put_code(STORE_NOON, 102, (double)NAN, a, 1), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON + 999999999, 102, (double)NAN, a, 1), TKS_THROTTLED);
+  cr_assert_eq(put_code(STORE_NOON + 1000000000, 102, (double)NAN, a, 1), TKS_OK); /* old enough */
+  uint32_t other = store_symbol(store, "GBPUSD");
+  (void)store_put(store, other, STORE_NOON, 102, 200);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.accepted, 8);
+  cr_assert_eq(stats.throttled, 2);
+}
+
+/* A drop is no store: what repeats it must not be skipped. */
+Test(store, what_was_dropped_does_not_throttle) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.throttle_relative = 0;
+  config.queue_records = config.batch_records = 16;
+  open_with(&config);
+  int code = TKS_OK;
+  double price = 0;
+  for (int i = 0; i < 4000000 && code != TKS_EQUEUEFULL; i++) code = put_code(STORE_NOON, ++price, 1e9, 0, 0);
+  cr_assert_eq(code, TKS_EQUEUEFULL);
+  store_flush(store);
+  cr_assert_eq(put_code(STORE_NOON, price, 1e9, 0, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_NOON, price, 1e9, 0, 0), TKS_THROTTLED);
+}
+
+/* ---- blocking: the sink is held, so that the queue stays full for as long as the test likes */
+
+static _Atomic bool held;
+
+static int hold_opens(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_OPEN || path == NULL || strstr(path, ".jsonl") == NULL) return 0;
+  while (atomic_load(&held)) linger_ms(1);
+  return 0;
+}
+
+static void open_held(tks_config *config) {
+  config->queue_records = config->batch_records = 16;
+  config->backlog_records = 0;
+  config->flush_interval_ms = 1;
+  config->degraded_retry_ms = 3600000;
+  open_with(config);
+  atomic_store(&held, true);
+  atomic_store(&tks__fs_fault, hold_opens);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  while (store_stats(store).queued > 0) linger_ms(1);
+  /* One batch is with the sink and does not come back; the queue fills and stays so. */
+  for (int i = 0; i < 16; i++) (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  cr_assert_eq(store_stats(store).queued, 16);
+}
+
+static _Atomic int done_code;
+
+static void *put_one(void *argument) {
+  (void)argument;
+  tks_quote q = {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+  atomic_store(&done_code, tks_put_quote(store, &q, NULL, NULL));
+  return NULL;
+}
+
+static bool is_blocked(const tks_store_stats *stats, void *context) {
+  (void)context;
+  return stats->blocked == 1;
+}
+
+Test(store, a_full_queue_makes_put_wait_for_room) {
+  tks_config config = store_config(TKS_JSON);
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = 3600000;
+  open_held(&config);
+  atomic_store(&done_code, 99);
+  pthread_t thread = start_thread(put_one, NULL);
+  cr_assert(store_wait(store, is_blocked, NULL));
+  linger_ms(20);
+  cr_assert_eq(atomic_load(&done_code), 99);
+  atomic_store(&held, false);
+  join_thread(thread);
+  cr_assert_eq(done_code, TKS_OK);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_json_seqs(dir), 18);
+}
+
+Test(store, a_put_that_waited_too_long_drops) {
+  tks_config config = store_config(TKS_JSON);
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = 10;
+  open_held(&config);
+  cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_EQUEUEFULL);
+  cr_assert_not_null(strstr(error.message, "16"), "%s", error.message);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.blocked, 1);
+  cr_assert_eq(stats.dropped, 1);
+  cr_assert(store_adds_up(&stats));
+  atomic_store(&held, false);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_json_seqs(dir), 17);
+}
+
+Test(store, without_blocking_it_drops_at_once) {
+  tks_config config = store_config(TKS_JSON);
+  open_held(&config);
+  for (int i = 0; i < 100; i++) cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_EQUEUEFULL);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.blocked, 0);
+  cr_assert_eq(stats.dropped, 100);
+  cr_assert_eq(stats.queued, 16);
+  cr_assert_eq(stats.sinks[1].backlog, 1);
+  cr_assert(store_adds_up(&stats));
+  cr_assert_eq(tks_flush(store, 0, &error), TKS_ETIMEOUT);
+  atomic_store(&held, false);
+  store_flush(store);
+  stats = store_stats(store);
+  cr_assert_eq(stats.sinks[1].written, 17);
+  cr_assert_eq(stats.durable_seq, 117);
+  cr_assert(store_adds_up(&stats));
+}
+
+static void *close_it(void *argument) {
+  (void)argument;
+  (void)tks_close(store, NULL);
+  return NULL;
+}
+
+static void *flush_it(void *argument) {
+  (void)argument;
+  atomic_store(&done_code, tks_flush(store, -1, NULL));
+  return NULL;
+}
+
+Test(store, close_lets_waiting_puts_and_flushes_go) {
+  for (int flush = 0; flush < 2; flush++) {
+    scratch_clear(dir);
+    tks_config config = store_config(TKS_JSON);
+    config.queue_policy = TKS_QUEUE_BLOCK;
+    config.block_limit_ms = 3600000;
+    open_held(&config);
+    atomic_store(&done_code, 99);
+    pthread_t waiter = start_thread(flush ? flush_it : put_one, NULL);
+    if (flush) linger_ms(20);
+    else cr_assert(store_wait(store, is_blocked, NULL));
+    pthread_t closer = start_thread(close_it, NULL);
+    join_thread(waiter);
+    cr_assert_eq(done_code, TKS_ECLOSED, "%d", done_code);
+    atomic_store(&held, false);
+    join_thread(closer);
+    store = NULL;
+    atomic_store(&tks__fs_fault, NULL);
+    cr_assert_eq(store_json_seqs(dir), 17);
+  }
+}
+
+/* -------------------------------------------------------------------- time */
+
+static _Atomic int64_t fake_now_ns;
+static int64_t fake_now(void) { return fake_now_ns; }
+
+Test(store, the_window_of_times) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.max_ahead_s = 60;
+  config.min_time_ns = STORE_MIDNIGHT;
+  atomic_store(&fake_now_ns, STORE_NOON);
+  atomic_store(&tks__clock_override, fake_now);
+  open_with(&config);
+  int64_t last = STORE_NOON + 60 * TKS__NS_PER_S;
+  cr_assert_eq(put_code(STORE_MIDNIGHT, 1, 2, 0, 0), TKS_OK);
+  cr_assert_eq(put_code(STORE_MIDNIGHT - 1, 1, 2, 0, 0), TKS_ETIME);
+  cr_assert_not_null(strstr(error.message, "min_time_ns"), "%s", error.message);
+  cr_assert_eq(put_code(last, 1, 2, 0, 0), TKS_OK);
+  cr_assert_eq(put_code(last + 1, 1, 2, 0, 0), TKS_ETIME);
+  cr_assert_not_null(strstr(error.message, "max_ahead_s"), "%s", error.message);
+  cr_assert_not_null(strstr(error.message, "2024-03-05T12:01:00.000000001Z"), "%s", error.message);
+  atomic_store(&fake_now_ns, STORE_NOON + 1);
+  cr_assert_eq(put_code(last + 1, 1, 2, 0, 0), TKS_OK);
+  cr_assert_eq(put_code(INT64_MAX, 1, 2, 0, 0), TKS_ETIME);
+  cr_assert_eq(store_stats(store).refused_time, 3);
+}
+
+/* ---------------------------------------------------------------- restarts */
+
+/* A process that dies leaves what was accepted and committed; numbers go on above all that were given out. */
+Test(store, after_a_crash) {
+  int told[2];
+  cr_assert_eq(pipe(told), 0);
+  pid_t child = fork();
+  cr_assert_geq(child, 0);
+  if (child == 0) {
+    tks_config config = store_config(TKS_DUAL);
+    tks_store *s;
+    uint64_t durable;
+    if (tks_open(dir, strlen(dir), &config, &s, NULL) != TKS_OK) _exit(1);
+    for (int i = 0; i < 1000; i++)
+      if (tks_put(s, "EURUSD", 6, 1 + i, 9999, NULL, 0, STORE_NOON + i, NULL, NULL) != TKS_OK) _exit(2);
+    if (tks_flush(s, -1, NULL) != TKS_OK || tks_durable_seq(s, &durable, NULL) != TKS_OK || durable != 1000) _exit(3);
+    for (int i = 1000; i < 3000; i++) (void)tks_put(s, "EURUSD", 6, 1 + i, 9999, NULL, 0, STORE_NOON + i, NULL, NULL);
+    if (write(told[1], "x", 1) != 1) _exit(4);
+    (void)raise(SIGKILL);
+  }
+  int status;
+  cr_assert_eq(waitpid(child, &status, 0), child);
+  cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config); /* the lock went with the process */
+  tks_store_stats stats = store_stats(store);
+  cr_assert_gt(stats.first_seq, 3000);
+  tks_range range = store_range(eurusd);
+  size_t count;
+  tks_quote *quotes = store_read(store, &range, 100, &count);
+  cr_assert_geq(count, 1000);
+  for (size_t i = 0; i < count; i++) {
+    cr_assert_eq(quotes[i].seq, i + 1);
+    cr_assert_eq(quotes[i].ts_ns, STORE_NOON + (int64_t)i);
+  }
+  free(quotes);
+  uint64_t seq = store_put(store, eurusd, STORE_NOON + 5000, 1, 2);
+  cr_assert_eq(seq, stats.first_seq);
+  store_close(store);
+  open_with(&config);
+  cr_assert_eq(store_stats(store).first_seq, seq + 1);
+  free(store_read(store, &range, 100, &count));
+  cr_assert_geq(count, 1001);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_rows(dir), store_sqlite_seqs(dir));
+  cr_assert_eq(store_json_lines(dir), store_json_seqs(dir));
+  cr_assert_geq(store_json_seqs(dir), 1001);
+}
+
+/* A store that moved from one sink to the other is read across the change. */
+Test(store, days_of_both_sinks_are_read) {
+  static const uint32_t backends[] = {TKS_JSON, TKS_SQLITE, TKS_DUAL, TKS_JSON, TKS_SQLITE};
+  enum { SESSIONS = sizeof backends / sizeof backends[0] };
+  for (int session = 0; session < SESSIONS; session++) {
+    tks_config config = store_config(backends[session]);
+    open_with(&config);
+    for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + session * STORE_DAY_NS + i, 1, 2);
+    tks_range range = store_range(eurusd);
+    size_t count, total;
+    for (int flushed = 0; flushed < 2; flushed++) {
+      free(store_read(store, &range, 3, &count));
+      cr_assert_eq(count, 10 * ((size_t)session + 1));
+      tks_symbol_info info;
+      cr_assert_eq(tks_symbols(store, &info, 1, &total, NULL), TKS_OK);
+      cr_assert_eq(info.count, count);
+      store_flush(store);
+    }
+    store_close(store);
+    store = NULL;
+  }
+}
+
+/* ------------------------------------------------------------------ faults */
+
+static _Atomic int countdown, fault;
+
+static int fail_at_zero(tks__fs_op op, const char *path) {
+  (void)op;
+  (void)path;
+  return atomic_fetch_sub(&countdown, 1) == 0 ? fault : 0;
+}
+
+/* A failed open leaves nothing behind that a second one would trip over: no lock, no thread, no half-made store. */
+Test(store, every_step_of_open_may_fail) {
+  for (int existing = 0; existing < 2; existing++) {
+    for (int f = 0; f < 2; f++) {
+      scratch_clear(dir);
+      tks_config config = store_config(TKS_DUAL);
+      if (existing) {
+        open_with(&config);
+        (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+        store_close(store);
+        store = NULL;
+      }
+      int steps = 0;
+      for (bool failed = true; failed; steps++) {
+        atomic_store(&countdown, steps);
+        atomic_store(&fault, f ? ENOSPC : EIO);
+        atomic_store(&tks__fs_fault, fail_at_zero);
+        int code = tks_open(dir, strlen(dir), &config, &store, &error);
+        atomic_store(&tks__fs_fault, NULL);
+        failed = atomic_load(&countdown) < 0;
+        if (code == TKS_OK) {
+          store_close(store);
+          store = NULL;
+          continue;
+        }
+        cr_assert_eq(code, f ? TKS_EDISKFULL : TKS_EIO, "%d: %s", code, error.message);
+        cr_assert_not_null(strstr(error.message, dir), "%s", error.message);
+        cr_assert_null(store);
+      }
+      open_with(&config);
+      cr_assert_geq(steps, 5);
+      (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+      store_close(store);
+      store = NULL;
+      cr_assert_eq(store_sqlite_seqs(dir), 1 + (uint64_t)existing);
+      cr_assert_eq(store_json_seqs(dir), 1 + (uint64_t)existing);
+    }
+  }
+}
+
+/* ------------------------------------------------------------------ locale */
+
+/* An installed locale with a decimal comma, or one made for the occasion. */
+static bool comma_locale(void) {
+  static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "es_ES.UTF-8", "ru_RU.UTF-8"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    if (setlocale(LC_NUMERIC, names[i]) != NULL && localeconv()->decimal_point[0] == ',') return true;
+  char command[PATH_MAX + 100], path[PATH_MAX];
+  (void)snprintf(path, sizeof path, "%s/locales", dir);
+  make_dirs(path);
+  (void)snprintf(command, sizeof command, "localedef -i de_DE -f UTF-8 '%s/de_DE.UTF-8' >/dev/null 2>&1", path);
+  if (system(command) == -1) return false;
+  (void)setenv("LOCPATH", path, 1);
+  return setlocale(LC_ALL, "de_DE.UTF-8") != NULL && localeconv()->decimal_point[0] == ',';
+}
+
+Test(store, numbers_do_not_depend_on_the_locale) {
+  if (!comma_locale()) cr_skip_test("no locale with a decimal comma is installed, and none could be made");
+  char root[PATH_MAX];
+  (void)snprintf(root, sizeof root, "%s/store", dir);
+  test_random dice = random_new();
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    config.queue_policy = TKS_QUEUE_BLOCK;
+    config.block_limit_ms = 3600000;
+    store = store_open(root, &config);
+    eurusd = store_symbol(store, "EURUSD");
+    enum { MANY = 5000 };
+    static tks_quote given[MANY];
+    for (int i = 0; i < MANY; i++) {
+      double bid = double_of(random_next(&dice)), ask = double_of(random_next(&dice));
+      given[i] = (tks_quote){.ts_ns = STORE_NOON + i, .symbol = eurusd};
+      given[i].bid = isfinite(bid) ? bid : 0.1 * i;
+      given[i].ask = isfinite(ask) ? ask : (double)NAN;
+      given[i].ask_size = fabs(double_of(random_next(&dice) & ~(UINT64_C(1) << 62)));
+      cr_assert_eq(tks_put_quote(store, &given[i], &given[i].seq, NULL), TKS_OK);
+      if (given[i].bid > given[i].ask) given[i].flags = TKS_FLAG_CROSSED;
+      given[i].bid += 0.0;
+      given[i].ask += 0.0;
+    }
+    store_close(store);
+    store = store_open(root, &config);
+    tks_range range = store_range(store_symbol(store, "EURUSD"));
+    size_t count;
+    tks_quote *back = store_read(store, &range, 1000, &count);
+    cr_assert_eq(count, MANY);
+    for (int i = 0; i < MANY; i++) cr_assert_eq(memcmp(&back[i], &given[i], sizeof given[i]), 0, "%d", i);
+    free(back);
+    store_close(store);
+    store = NULL;
+    scratch_clear(root);
+  }
+}
