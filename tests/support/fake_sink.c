@@ -77,6 +77,13 @@ static uint8_t *state_of(fake_tape *tape, uint64_t seq) {
   return &tape->state[index];
 }
 
+/* After any failure of a sink that is not durable on write, all that is not durable comes again. */
+static void forget_reports(const tks__sink *sink, fake_tape *tape) {
+  if (sink->durable_on_write) return;
+  for (uint64_t i = 0; i < tape->capacity; i++)
+    if ((tape->state[i] & DURABLE) == 0) tape->state[i] &= (uint8_t)~REPORTED;
+}
+
 static int fake_write(tks__sink *sink, const tks__batch *const *batches, size_t count, tks_error *error) {
   bool fails;
   fake_tape *tape = begin(sink, FAKE_WRITE, &fails);
@@ -98,6 +105,7 @@ static int fake_write(tks__sink *sink, const tks__batch *const *batches, size_t 
       *state |= STORED | (fails ? 0 : REPORTED);
     }
   }
+  if (fails) forget_reports(sink, tape);
   return end(tape, FAKE_WRITE, fails, error);
 }
 
@@ -122,6 +130,7 @@ static int fake_tend(tks__sink *sink, int64_t now_ns, tks_error *error) {
   bool fails;
   fake_tape *tape = begin(sink, FAKE_TEND, &fails);
   tape->tended_at_ns = now_ns;
+  if (fails) forget_reports(sink, tape);
   return end(tape, FAKE_TEND, fails, error);
 }
 

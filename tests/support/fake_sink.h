@@ -6,6 +6,8 @@
 #define TKS_TESTS_SUPPORT_FAKE_SINK_H
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,5 +62,15 @@ bool fake_has(fake_tape *tape, uint64_t seq);
 
 /* Nothing doubled, nothing out of order, closed once. */
 bool fake_is_sound(fake_tape *tape);
+
+/* Criterion prints a failed assertion of a .fini but counts the test as passed; a crash counts. */
+#define FAKE_ABORT_UNLESS(condition, ...)                 \
+  do {                                                    \
+    if (!(condition)) {                                   \
+      (void)fprintf(stderr, __VA_ARGS__);                 \
+      (void)fputc('\n', stderr);                          \
+      abort();                                            \
+    }                                                     \
+  } while (0)
 
 #endif

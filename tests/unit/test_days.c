@@ -67,8 +67,8 @@ Test(days, sound_days) {
     for (size_t i = 0; i < total; i++) {
       const tks_day_info *d = &days[i];
       struct stat st;
-      char path[PATH_MAX], text[16];
-      (void)snprintf(text, sizeof text, "2024-03-%02zu", 5 + i / 2);
+      char path[PATH_MAX];
+      static const char *const dates[] = {"2024-03-05", "2024-03-06", "2024-03-07"};
       bool sqlite = i % 2 == 0;
       cr_assert_eq(d->day_ns, STORE_MIDNIGHT + (int64_t)(i / 2) * STORE_DAY_NS);
       cr_assert_eq(d->sink, sqlite ? TKS_SQLITE : TKS_JSON);
@@ -80,7 +80,7 @@ Test(days, sound_days) {
       cr_assert_eq(d->files, sqlite ? 1 : 2);
       cr_assert_eq(d->wal_bytes, 0);
       if (!sqlite) continue;
-      store_day_path(dir, text, path);
+      store_day_path(dir, dates[i / 2], path);
       cr_assert_eq(stat(path, &st), 0);
       cr_assert_eq(d->bytes, (uint64_t)st.st_size);
     }

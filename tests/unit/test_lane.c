@@ -87,7 +87,7 @@ static void tear_down(void) {
   (void)allocations_work();
   if (!finished) finish();
   tks__lane_join(&lane);
-  cr_assert(fake_is_sound(&tape), "%llu doubled, %llu out of order", (unsigned long long)tape.doubled,
+  FAKE_ABORT_UNLESS(fake_is_sound(&tape), "%llu doubled, %llu out of order", (unsigned long long)tape.doubled,
             (unsigned long long)tape.disorder);
   fake_tape_deinit(&tape);
   (void)sem_destroy(&done);

@@ -23,6 +23,7 @@ static int injected(tks__fs_op op, const char *path) {
 /* ------------------------------------------------------------------- files */
 
 int tks__fs_open(const char *path, int flags, mode_t mode, int *fd) {
+  *fd = -1;
   int rc = injected(TKS__FS_OPEN, path);
   if (rc != 0) return rc;
   int opened;

@@ -429,6 +429,13 @@ static uint64_t lost_in_sinks(tks__writer *writer) {
   return lost;
 }
 
+static const char *last_error_of_loser(const tks__writer *writer) {
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (relaxed(&writer->lanes[i].lost) > 0 && writer->lanes[i].last_error.message[0] != '\0')
+      return writer->lanes[i].last_error.message;
+  return "none";
+}
+
 void tks__writer_interrupt(tks__writer *writer) {
   (void)pthread_mutex_lock(&writer->progress_lock);
   writer->interrupted = true;
@@ -458,9 +465,7 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
                      (unsigned long long)(relaxed(&writer->lanes[i].lost) + queued));
     }
     code = tks__fail(error, TKS_EUNWRITTEN, 0, "closed with records not written: %s (last error: %.100s)", text,
-                     writer->lanes[0].last_error.message[0] != '\0' || writer->lane_count < 2
-                         ? writer->lanes[0].last_error.message
-                         : writer->lanes[1].last_error.message);
+                     last_error_of_loser(writer));
     tks__log_write(writer->options.log, TKS_LOG_ERROR, "closed with records not written: %s", text);
   }
   for (size_t i = 0; i < writer->lane_count; i++) tks__lane_join(&writer->lanes[i]);

@@ -224,21 +224,26 @@ static void append_price(columns *c, int column, const double *first, size_t cou
   c->nulls[column] += nulls;
 }
 
-#define COPY(column, type, field)                                \
-  do {                                                           \
-    type *restrict to_ = (type *)c->values[column] + c->count;   \
-    for (size_t i = 0; i < count; i++) to_[i] = quotes[i].field; \
-  } while (0)
+/* One field of every quote, given that of the first. */
+static void copy_8_bytes(uint64_t *restrict to, const void *first, size_t count) {
+  const char *from = first;
+  for (size_t i = 0; i < count; i++) memcpy(&to[i], from + i * sizeof(tks_quote), sizeof to[i]);
+}
+
+static void copy_4_bytes(uint32_t *restrict to, const void *first, size_t count) {
+  const char *from = first;
+  for (size_t i = 0; i < count; i++) memcpy(&to[i], from + i * sizeof(tks_quote), sizeof to[i]);
+}
 
 /* Everything but the dictionaries' indexes, which are in place. There is room. What stands below a null is what other
  * tools take for none: NaN, and the earliest time there is, NumPy's NaT. */
 static void append_values(columns *c, const tks_quote *quotes, size_t count) {
   if (count == 0) return;
-  COPY(TS, int64_t, ts_ns);
-  COPY(BID_SIZE, double, bid_size);
-  COPY(ASK_SIZE, double, ask_size);
-  COPY(SEQ, uint64_t, seq);
-  COPY(FLAGS, uint32_t, flags);
+  copy_8_bytes((uint64_t *)c->values[TS] + c->count, &quotes->ts_ns, count);
+  copy_8_bytes((uint64_t *)c->values[BID_SIZE] + c->count, &quotes->bid_size, count);
+  copy_8_bytes((uint64_t *)c->values[ASK_SIZE] + c->count, &quotes->ask_size, count);
+  copy_8_bytes((uint64_t *)c->values[SEQ] + c->count, &quotes->seq, count);
+  copy_4_bytes((uint32_t *)c->values[FLAGS] + c->count, &quotes->flags, count);
   append_price(c, BID, &quotes->bid, count);
   append_price(c, ASK, &quotes->ask, count);
   int64_t *recv = (int64_t *)c->values[RECV] + c->count;
@@ -250,8 +255,6 @@ static void append_values(columns *c, const tks_quote *quotes, size_t count) {
   }
   c->count += count;
 }
-
-#undef COPY
 
 /* ------------------------------------------------------------- filling them */
 
@@ -475,7 +478,7 @@ static const char *name_of(int code) {
   case TKS_##name: return "TKS_" #name;
     TKS_STATUS_MAP(CASE)
 #undef CASE
-    default: return "TKS_EINTERNAL";
+    default: return "TKS_EUNKNOWN";
   }
 }
 
