@@ -396,7 +396,8 @@ static void spoil(const char *path, int how) {
   sqlite3 *db;
   switch (how) {
     case 0:
-      write_file(path, "this is not a database, but it is long enough to look at: ........................................", 100);
+      memset(bytes, 'x', 100);
+      write_file(path, bytes, 100);
       break;
     case 1: /* cut off in the middle */
       write_file(path, bytes, length / 2);

@@ -415,7 +415,9 @@ Test(writer, a_flush_says_that_records_were_lost_meanwhile) {
   cr_assert(wait_until(json_has_failed, NULL));
   cr_assert_eq(put(8), 8); /* for which the sick one has no room when the flush takes them */
   tks_error error = {0};
-  cr_assert_eq(tks__writer_flush(writer, LIMIT_MS, &error), TKS_EUNWRITTEN);
+  int code = tks__writer_flush(writer, LIMIT_MS, &error);
+  cr_assert_eq(code, TKS_EUNWRITTEN, "%d: %s, %llu lost, %llu errors", code, error.message,
+               (unsigned long long)stats().sinks[JSON].lost, (unsigned long long)stats().sinks[JSON].errors);
   cr_assert_not_null(strstr(error.message, "lost 8 records"), "%s", error.message);
   cr_assert_eq(stats().sinks[JSON].lost, 8);
   cr_assert_eq(fake_stored(&tapes[JSON]), 16);

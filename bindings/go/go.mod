@@ -1,0 +1,3 @@
+module github.com/libtickstore/libtickstore/bindings/go
+
+go 1.19
