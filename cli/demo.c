@@ -39,6 +39,7 @@ typedef struct demo_run {
   const char *metrics; /* or NULL */
   int64_t seconds, rate, symbols;
   bool temporary, keep;
+  bool metrics_failed;   /* the file could not be written; said so */
   bool opened;           /* there is a store to speak of */
   tks_store_stats stats; /* when all was written */
   int64_t first_ns;      /* wall clock at the start */
@@ -98,15 +99,33 @@ static tks_store *open_store(const char *path) {
   return store;
 }
 
-/* Through a second file and a rename: whoever reads FILE never sees half of it. */
-static void write_metrics(const char *path, const tks_store_stats *stats) {
+/* Through a second file and a rename: whoever reads FILE never sees half of it. False: errno says why not. */
+static bool replace_metrics(const char *path, const tks_store_stats *stats) {
   char temporary[4096];
-  if ((size_t)snprintf(temporary, sizeof temporary, "%s.new", path) >= sizeof temporary) return;
+  errno = ENAMETOOLONG;
+  if ((size_t)snprintf(temporary, sizeof temporary, "%s.new", path) >= sizeof temporary) return false;
   FILE *file = fopen(temporary, "w");
-  if (file == NULL) return;
+  if (file == NULL) return false;
+  errno = 0;
   prometheus_live(file, stats);
   bool whole = ferror(file) == 0;
-  if (fclose(file) == 0 && whole) rename(temporary, path);
+  int why = errno != 0 ? errno : EIO;
+  if (fclose(file) != 0 && whole) {
+    whole = false;
+    why = errno;
+  }
+  if (whole && rename(temporary, path) == 0) return true;
+  if (whole) why = errno;
+  unlink(temporary);
+  errno = why;
+  return false;
+}
+
+/* The first failure is said; what could not be written in between may still come in the end. */
+static void write_metrics(demo_run *demo) {
+  if (demo->metrics == NULL || replace_metrics(demo->metrics, &demo->stats)) return;
+  if (!demo->metrics_failed) cli_data_error("demo", "cannot write the metrics to %s: %s", demo->metrics, strerror(errno));
+  demo->metrics_failed = true;
 }
 
 static void take_stats(tks_store *store, tks_store_stats *stats) {
@@ -126,7 +145,7 @@ static void watch(demo_run *demo, tks_store *store, demo_feed *feeds) {
     demo_view_update(&view, &demo->stats, false);
     if (demo->metrics != NULL && cli_monotonic_ns() - metrics_ns >= TKS__NS_PER_S) {
       metrics_ns = cli_monotonic_ns();
-      write_metrics(demo->metrics, &demo->stats);
+      write_metrics(demo);
     }
   }
   demo_feeds_join(feeds);
@@ -156,6 +175,12 @@ static bool run_market(demo_run *demo) {
   char time[HUMAN_MAX];
   tks_store *store = open_store(demo->store);
   if (store == NULL) return false;
+  take_stats(store, &demo->stats);
+  write_metrics(demo);
+  if (demo->metrics_failed) { /* better now than after the market */
+    tks_close(store, NULL);
+    return false;
+  }
   demo->opened = true;
   demo_plan plan = {.store = store,
                     .symbols = (uint32_t)demo->symbols,
@@ -168,7 +193,7 @@ static bool run_market(demo_run *demo) {
     time_recent(store);
     if (tks_flush(store, FLUSH_LIMIT_MS, &error) < 0) cli_data_error("demo", "flush: %s", error.message);
     take_stats(store, &demo->stats);
-    if (demo->metrics != NULL) write_metrics(demo->metrics, &demo->stats);
+    write_metrics(demo);
   }
   int64_t started = cli_monotonic_ns();
   if (tks_close(store, &error) < 0) {
@@ -258,6 +283,7 @@ static shell_status count_rows(const demo_run *demo, const sql_days *days, uint6
   *rows = 0;
   printf("\n$ sqlite3 FILE \"%s\"\n", sql);
   for (size_t i = 0; i < days->count; i++) {
+    if (days->items[i].path == NULL) continue; /* JSON only: not of this run */
     cli_flush_stdout();
     shell_status status = shell_query(days->items[i].path, sql, text, sizeof text);
     if (status != SHELL_OK) return status;
@@ -289,6 +315,7 @@ static int judge(const demo_run *demo, shell_status status, uint64_t rows) {
 static const char *largest_day(const sql_days *days) {
   const sql_day *largest = NULL;
   for (size_t i = 0; i < days->count; i++) {
+    if (days->items[i].path == NULL) continue;
     if (largest == NULL || days->items[i].quotes > largest->quotes) largest = &days->items[i];
   }
   return largest != NULL ? largest->path : NULL;
@@ -307,7 +334,7 @@ static int check(const demo_run *demo) {
   ready = sql_days_init(&days, "demo", demo->store, &list);
   free(list.items);
   if (!ready) return CLI_DATA;
-  if (days.count > 0) show_shell(largest_day(&days));
+  if (largest_day(&days) != NULL) show_shell(largest_day(&days));
   shell_status status = count_rows(demo, &days, &rows);
   sql_days_deinit(&days);
   int exit_code = judge(demo, status, rows);
@@ -352,7 +379,7 @@ static int run(demo_run *demo) {
   if (!run_market(demo)) return CLI_DATA;
   int failed = show_reads(demo);
   int exit_code = check(demo);
-  return failed != 0 ? CLI_DATA : exit_code;
+  return failed != 0 || demo->metrics_failed ? CLI_DATA : exit_code;
 }
 
 int cmd_demo(int argc, char **argv) {

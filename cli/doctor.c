@@ -2,6 +2,7 @@
  *
  * A problem (exit code 1) is a file that cannot be read as it should. A note is worth knowing, but needs nothing
  * done. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/name.h"
 #include "base/utc.h"
 #include "human.h"
 #include "listing.h"
@@ -19,8 +21,9 @@
 static const char help[] =
     "usage: tickstore doctor [--store DIR] [--full] [--format table|csv|json]\n\n"
     "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs left\n"
-    "behind; and says what to do about each problem. The exit code is 1 if there is one.\n\n"
-    "  --full           read every row too: SQLite's integrity check, counts against summaries, every JSON line\n"
+    "behind, files that are not in place; and says what to do about each problem. The exit code is 1 if there is one.\n\n"
+    "  --full           read every row too: SQLite's integrity check, counts against summaries, every JSON line, and\n"
+    "                   whether SQLite and JSON of a day hold the same\n"
     "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line)\n"
     "  --store DIR      the store; without it TICKSTORE_PATH\n"
     "  -h, --help       this text\n";
@@ -57,7 +60,33 @@ static const char *status_of(const tks_day_info *day) {
   }
 }
 
-static const char *advice_for(const tks_day_info *day) {
+/* Whether a file's header says that a write-ahead log belongs to it. False if it cannot be read. */
+static bool in_wal_mode(const char *path) {
+  enum { READ_VERSION = 19, WAL = 2 };
+  char version = 0;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  bool wal = fd >= 0 && pread(fd, &version, 1, READ_VERSION) == 1 && version == WAL;
+  if (fd >= 0) close(fd);
+  return wal;
+}
+
+/* SQLite reads a file with a log only with the log's index beside it, and makes that where it may. */
+static bool log_needs_index(const char *store, const tks_day_info *day) {
+  char date[TKS__UTC_TEXT_MAX], folder[4096], file[4096 + 64];
+  if (day->sink != TKS_SQLITE || day->code != TKS_EIO) return false;
+  tks__utc_format_day(tks__utc_day(day->day_ns), date);
+  if ((size_t)snprintf(folder, sizeof folder, "%s/db/%.4s/%.2s", store, date, date + 5) >= sizeof folder) return false;
+  snprintf(file, sizeof file, "%s/ticks_%s.db", folder, date);
+  if (!in_wal_mode(file)) return false;
+  strcat(file, "-shm");
+  return access(file, F_OK) != 0 && access(folder, W_OK) != 0;
+}
+
+static const char *advice_for(const char *store, const tks_day_info *day) {
+  if (log_needs_index(store, day))
+    return "its write-ahead log (-wal) needs an index (-shm), which is not there and can only be made in a directory "
+           "that you may write to: make the directory writable, or have the log folded in by somebody who may write "
+           "(sqlite3 FILE \"PRAGMA journal_mode = DELETE\")";
   switch (day->code) {
     case TKS_EFORMAT: return "read it with the newer version of tickstore that wrote it";
     case TKS_EIO: return "check the permissions of the file, then the disk (dmesg, smartctl)";
@@ -106,14 +135,14 @@ static size_t distinct_days(const day_list *days) {
   return count;
 }
 
-static size_t report_problems(const char *subcommand, const day_list *days) {
+static size_t report_problems(const char *subcommand, const char *store, const day_list *days) {
   size_t problems = 0;
   for (size_t i = 0; i < days->count; i++) {
     const tks_day_info *day = &days->items[i];
     if (day->code >= 0) continue;
     problems++;
     cli_data_error(subcommand, "%s; to do: %s", day->message[0] ? day->message : tks_strerror(day->code),
-                   advice_for(day));
+                   advice_for(store, day));
   }
   return problems;
 }
@@ -122,17 +151,181 @@ static size_t report_problems(const char *subcommand, const day_list *days) {
  * past day may still be open for late quotes. */
 static void note_wals(const day_list *days, writer_state writer) {
   char bytes[HUMAN_MAX], text[TKS__UTC_TEXT_MAX];
+  const char *known = "that no writer is working on: the last one ended without closing. Nothing is lost: readers see it, "
+                      "and the next writer takes it in";
+  const char *unknown = "that a writer may be working on. If none is, the last one ended without closing; nothing is "
+                        "lost: readers see it, and the next writer takes it in";
   if (writer == WRITER_ACTIVE) return;
   for (size_t i = 0; i < days->count; i++) {
     const tks_day_info *day = &days->items[i];
     if (day->wal_bytes == 0) continue;
     tks__utc_format_day(tks__utc_day(day->day_ns), text);
     fprintf(stderr,
-            "note: %s has %s of write-ahead log that no writer is working on: the last one ended without closing. "
-            "Nothing is lost: readers see it, and the next writer takes it in. Until then, copy the -wal file with "
-            "its day file.\n",
-            text, human_bytes(day->wal_bytes, bytes));
+            "note: %s has %s of write-ahead log %s. Until then, copy the -wal file with its day file.\n", text,
+            human_bytes(day->wal_bytes, bytes), writer == WRITER_NONE ? known : unknown);
   }
+}
+
+/* -------------------------------------------------------- SQLite against JSON */
+
+/* Whether the last writer wrote both; store.json has been read by tks_open, so what it says is valid. */
+static bool is_dual(const char *store) {
+  char path[4096], text[4096];
+  if ((size_t)snprintf(path, sizeof path, "%s/store.json", store) >= sizeof path) return false;
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return false;
+  size_t length = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  text[length] = '\0';
+  return strstr(text, "\"dual\"") != NULL;
+}
+
+/* Beside a writer one sink may be ahead of the other, and in a store that is not dual any more JSON may end anywhere;
+ * only a dual store at rest must hold the same in both. Returns how many problems there are. */
+static size_t compare_sinks(const char *subcommand, const day_list *days, const char *store, writer_state writer) {
+  bool must = is_dual(store) && writer == WRITER_NONE;
+  size_t problems = 0;
+  for (size_t i = 1; i < days->count; i++) {
+    const tks_day_info *sqlite = &days->items[i - 1], *json = &days->items[i];
+    char date[TKS__UTC_TEXT_MAX], what[160];
+    if (sqlite->day_ns != json->day_ns || sqlite->code < 0 || json->code < 0) continue;
+    if (sqlite->count == json->count && sqlite->symbols == json->symbols) continue;
+    tks__utc_format_day(tks__utc_day(json->day_ns), date);
+    if (sqlite->count > json->count)
+      snprintf(what, sizeof what, "json holds %" PRIu64 " of sqlite's %" PRIu64, json->count, sqlite->count);
+    else if (sqlite->count < json->count)
+      snprintf(what, sizeof what, "sqlite holds %" PRIu64 " of json's %" PRIu64, sqlite->count, json->count);
+    else
+      snprintf(what, sizeof what, "json holds %" PRIu64 " symbols, sqlite %" PRIu64, json->symbols, sqlite->symbols);
+    if (must) {
+      problems++;
+      cli_data_error(subcommand, "%s: %s; to do: %s", date, what,
+                     sqlite->count >= json->count
+                         ? "readers take SQLite, which is not the one that lacks; do not rely on the JSON of that day"
+                         : "readers take SQLite; to have what only JSON holds, import that day's JSON files (--format "
+                           "jsonl) into a new store");
+    } else {
+      fprintf(stderr, "note: %s: %s\n", date, what);
+    }
+  }
+  return problems;
+}
+
+/* ----------------------------------------------------------- files in place */
+
+/* What the walk through db/ and json/ finds; the first few are named. */
+typedef struct file_walk {
+  const char *store;
+  bool tails; /* look at the end of every JSON file */
+  size_t misplaced, cut;
+} file_walk;
+
+enum { NAMED_FILES = 10 };
+
+static void note_misplaced(file_walk *walk, const char *path, const char *why) {
+  if (++walk->misplaced <= NAMED_FILES) fprintf(stderr, "note: %s/%s %s\n", walk->store, path, why);
+}
+
+/* Whether the name is prefix + date + suffix; what follows (-wal, .damaged-1) is *rest. */
+static bool dated(const char *name, const char *prefix, const char *suffix, const char **rest) {
+  size_t before = strlen(prefix), after = strlen(suffix);
+  int32_t day;
+  if (strncmp(name, prefix, before) != 0 || strlen(name) < before + 10 + after) return false;
+  if (!tks__utc_parse_day(name + before, 10, &day) || strncmp(name + before + 10, suffix, after) != 0) return false;
+  *rest = name + before + 10 + after;
+  return true;
+}
+
+static bool set_aside(const char *rest) {
+  static const char mark[] = ".damaged-";
+  return strncmp(rest, mark, sizeof mark - 1) == 0 && rest[sizeof mark - 1] >= '0' && rest[sizeof mark - 1] <= '9';
+}
+
+static bool digits(const char *name, size_t count) {
+  return strlen(name) == count && strspn(name, "0123456789") == count;
+}
+
+/* `folder` is "db/2026/01", `path` the entry's. */
+static void look_at_day_file(file_walk *walk, const char *folder, const char *path, const char *name) {
+  static const char *const beside[] = {"-wal", "-shm", "-journal"};
+  char file[4096 + 512];
+  const char *rest;
+  if (!dated(name, "ticks_", ".db", &rest)) {
+    note_misplaced(walk, path, "is not a day file by its name; nobody reads it");
+    return;
+  }
+  if (strncmp(folder + 3, name + 6, 4) != 0 || strncmp(folder + 8, name + 11, 2) != 0) {
+    note_misplaced(walk, path, "is in the folder of another month, where nobody reads it; move it to its own");
+    return;
+  }
+  if (rest[0] == '\0' || set_aside(rest) || strcmp(rest, ".new") == 0 || strcmp(rest, ".new-journal") == 0) return;
+  for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
+    if (strcmp(rest, beside[i]) != 0) continue;
+    snprintf(file, sizeof file, "%s/%.*s", walk->store, (int)(strlen(path) - strlen(rest)), path);
+    if (access(file, F_OK) != 0 && errno == ENOENT) note_misplaced(walk, path, "has lost its day file");
+    return;
+  }
+  note_misplaced(walk, path, "is not a day file by its name; nobody reads it");
+}
+
+static void look_at_tail(file_walk *walk, const char *path) {
+  char file[4096 + 512], last = '\n';
+  struct stat status;
+  snprintf(file, sizeof file, "%s/%s", walk->store, path);
+  int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return; /* tks_days has said so */
+  bool cut = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0 &&
+             pread(fd, &last, 1, status.st_size - 1) == 1 && last != '\n';
+  close(fd);
+  if (!cut || ++walk->cut > NAMED_FILES) return;
+  fprintf(stderr,
+          "note: the last line of %s is cut off (it has no line end): readers pass over it, and the next writer cuts "
+          "it away\n",
+          file);
+}
+
+static void look_at_json_file(file_walk *walk, const char *path, const char *name) {
+  const char *rest;
+  if (!dated(name, "", ".jsonl", &rest) || (rest[0] != '\0' && !set_aside(rest)))
+    note_misplaced(walk, path, "is not a JSON file of a day by its name; nobody reads it");
+  else if (rest[0] == '\0' && walk->tails) look_at_tail(walk, path);
+}
+
+/* Every entry below `folder` (relative to the store) that is not in its place. `level` is how deep it lies below db/ or
+ * json/: db/ has years, months and files, json/ symbols and files. */
+static void walk_folder(file_walk *walk, const char *folder, bool json, int level) {
+  char path[4096];
+  if ((size_t)snprintf(path, sizeof path, "%s/%s", walk->store, folder) >= sizeof path) return;
+  DIR *directory = opendir(path);
+  if (directory == NULL) return;
+  int files = json ? 1 : 2;
+  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+    const char *name = entry->d_name;
+    char symbol[TKS_NAME_MAX];
+    struct stat status;
+    size_t length;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) continue;
+    bool known = fstatat(dirfd(directory), name, &status, 0) == 0;
+    bool is_folder = known && S_ISDIR(status.st_mode);
+    if (!known) continue; /* gone meanwhile */
+    if (level < files && !is_folder) note_misplaced(walk, path, "is not a directory of the store; nobody reads it");
+    else if (level == files && is_folder) note_misplaced(walk, path, "is a directory where only files belong");
+    else if (level == files && json) look_at_json_file(walk, path, name);
+    else if (level == files) look_at_day_file(walk, folder, path, name);
+    else if (json ? tks__name_from_file(name, symbol, &length) : digits(name, level == 0 ? 4 : 2))
+      walk_folder(walk, path, json, level + 1);
+    else note_misplaced(walk, path, "is not a directory of the store; nobody reads it");
+  }
+  closedir(directory);
+}
+
+static void note_files(const char *store, bool tails) {
+  file_walk walk = {.store = store, .tails = tails};
+  walk_folder(&walk, "db", false, 0);
+  walk_folder(&walk, "json", true, 0);
+  if (walk.misplaced > NAMED_FILES) fprintf(stderr, "note: and %zu more that are not in place\n", walk.misplaced - NAMED_FILES);
+  if (walk.cut > NAMED_FILES) fprintf(stderr, "note: and %zu more JSON files whose last line is cut off\n", walk.cut - NAMED_FILES);
 }
 
 static int examine(const char *subcommand, tks_store *store, const doctor_options *options) {
@@ -144,7 +337,9 @@ static int examine(const char *subcommand, tks_store *store, const doctor_option
   writer_state writer = find_writer(options->store);
   bool printed = print_days(&days, options->format);
   note_wals(&days, writer);
-  size_t checked = distinct_days(&days), problems = report_problems(subcommand, &days);
+  note_files(options->store, options->full && writer == WRITER_NONE);
+  size_t checked = distinct_days(&days), problems = report_problems(subcommand, options->store, &days);
+  if (options->full) problems += compare_sinks(subcommand, &days, options->store, writer);
   fprintf(stderr, "%s: %s\n", options->store, writers[writer]);
   fprintf(stderr, "%s day%s checked%s, %s\n", human_count(checked, count), checked == 1 ? "" : "s",
           options->full ? " in full" : "; --full also reads every row",

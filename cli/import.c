@@ -11,17 +11,22 @@
 static void take_signal(int number) { import_signal = number; }
 
 /* The first signal asks to stop, a second one of its kind kills. */
-static void catch_signals(struct sigaction old[2]) {
+enum { SIGNALS = 3 };
+static const int signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+
+static void catch_signals(struct sigaction old[SIGNALS]) {
   struct sigaction action = {.sa_handler = take_signal, .sa_flags = (int)SA_RESETHAND};
   sigemptyset(&action.sa_mask);
   import_signal = 0;
-  sigaction(SIGINT, &action, &old[0]);
-  sigaction(SIGTERM, &action, &old[1]);
+  for (int i = 0; i < SIGNALS; i++) {
+    sigaction(signals[i], NULL, &old[i]);
+    /* nohup has SIGHUP ignored, and so it stays */
+    if (signals[i] != SIGHUP || old[i].sa_handler != SIG_IGN) sigaction(signals[i], &action, NULL);
+  }
 }
 
-static void release_signals(const struct sigaction old[2]) {
-  sigaction(SIGINT, &old[0], NULL);
-  sigaction(SIGTERM, &old[1], NULL);
+static void release_signals(const struct sigaction old[SIGNALS]) {
+  for (int i = 0; i < SIGNALS; i++) sigaction(signals[i], &old[i], NULL);
 }
 
 static bool has_directory(const char *root, const char *name) {
@@ -60,8 +65,13 @@ static bool open_run(import_run *run) {
     return false;
   }
   if (run->options.strict) run->feed->capacity = 1;
-  if (import_ledger_open(&run->ledger, run->options.store)) return true;
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  tks_stats(run->feed->store, &stats, NULL);
+  if (import_ledger_open(&run->ledger, run->options.store) &&
+      import_ledger_end_intents(&run->ledger, stats.first_seq))
+    return true;
   cli_data_error("import", "%s", run->ledger.error);
+  import_ledger_close(&run->ledger);
   import_feed_close(run->feed);
   return false;
 }
@@ -79,7 +89,7 @@ static import_outcome run_files(import_run *run, const import_files *files) {
 static int report(import_run *run, import_outcome outcome) {
   static const char *const words[] = {"complete", "stopped", "interrupted", "failed"};
   import_report *r = &run->report;
-  bool clean = outcome == IMPORT_DONE && r->rows.refused == 0 && r->failed == 0 && r->truncated == 0;
+  bool clean = outcome == IMPORT_DONE && r->rows.refused == 0 && r->failed == 0 && r->truncated == 0 && !r->set_aside;
   bool ok = true;
   if (run->options.report_json) ok = import_report_json(r, run->options.store, words[outcome], stdout);
   else if (!run->options.quiet || !clean) import_report_text(r, run->options.store, words[outcome], stderr);
@@ -90,7 +100,17 @@ static int report(import_run *run, import_outcome outcome) {
 
 static void fail_run(import_run *run) {
   cli_data_error("import", "%s", run->error);
-  uint64_t unwritten = import_feed_unwritten(run->feed);
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  if (tks_stats(run->feed->store, &stats, NULL) >= 0)
+    import_ledger_end_intents(&run->ledger, stats.last_seq + 1);
+  uint64_t uncertain = import_ledger_uncommitted_files(&run->ledger);
+  run->report.imported -= uncertain < run->report.imported ? uncertain : run->report.imported;
+  fputs("tickstore import: closing the store; give the same files again to go on\n", stderr);
+}
+
+/* After the close, which tells what the store could not write. */
+static void count_unwritten(import_run *run) {
+  uint64_t unwritten = run->feed->unwritten;
   if (unwritten > run->report.rows.stored) unwritten = run->report.rows.stored;
   run->report.unwritten = unwritten;
   run->report.rows.stored -= unwritten;
@@ -98,7 +118,7 @@ static void fail_run(import_run *run) {
 
 /* Closing comes before reporting: what the report calls stored is on disk. */
 static int run_import(import_run *run, const import_files *files) {
-  struct sigaction old[2];
+  struct sigaction old[SIGNALS];
   import_report_init(&run->report, run->options.quiet);
   run->report.failed = files->failed;
   run->report.files = files->failed;
@@ -112,6 +132,7 @@ static int run_import(import_run *run, const import_files *files) {
     if (outcome != IMPORT_FATAL) cli_data_error("import", "%s", run->feed->error);
     outcome = IMPORT_FATAL;
   }
+  count_unwritten(run);
   int exit_code = report(run, outcome);
   release_signals(old);
   import_report_free(&run->report);

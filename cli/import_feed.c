@@ -3,7 +3,9 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/utc.h"
@@ -20,6 +22,16 @@ enum {
   WAIT_MAX_NS = 64000000,
   FLUSH_SLICE_MS = 500,
 };
+
+static _Atomic bool aside; /* the library logs from its own threads */
+
+/* What the store has to say at warn level, at once: a full disk must not look like a slow one. */
+static void log_line(void *context, int32_t level, const char *message, size_t length) {
+  (void)context;
+  (void)level;
+  if (strstr(message, "set aside as") != NULL) aside = true;
+  fprintf(stderr, "%stickstore import: %.*s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", (int)length, message);
+}
 
 static bool fail(import_feed *feed, const char *what, const tks_error *error) {
   snprintf(feed->error, sizeof feed->error, "%s: %s", what, error->message);
@@ -42,6 +54,9 @@ bool import_feed_open(import_feed *feed, const import_store *settings, import_re
   config.batch_records = BATCH_RECORDS;
   config.backlog_records = BACKLOG_RECORDS;
   config.ring_records = RING_RECORDS;
+  config.log_level = TKS_LOG_WARN;
+  config.log = log_line;
+  aside = false;
   if (settings->broker_id != NULL) {
     config.broker_id = settings->broker_id;
     config.broker_id_length = strlen(settings->broker_id);
@@ -108,6 +123,13 @@ bool import_feed_add(import_feed *feed, import_row *row, uint64_t number) {
     int source = resolve(feed, false, row->source, row->source_length, &quote->source, number);
     if (source <= 0) return source == 0;
   }
+  if (feed->recovery != NULL) {
+    int stored = import_recovery_stored(feed->recovery, quote, feed->error, sizeof feed->error);
+    if (stored < 0) return false;
+    feed->counts.recovered += stored > 0;
+    feed->report->rows.recovered += stored > 0;
+    if (stored > 0) return true;
+  }
   feed->quotes[feed->count] = *quote;
   feed->numbers[feed->count++] = number;
   return feed->count < feed->capacity || import_feed_put(feed);
@@ -135,6 +157,7 @@ static uint64_t progress_of(const tks_store_stats *stats) {
 static bool wait_for_room(import_feed *feed) {
   uint64_t progress = 0;
   int64_t since = 0;
+  bool said = false;
   for (long pause = WAIT_NS;; pause = pause < WAIT_MAX_NS ? 2 * pause : pause) {
     tks_store_stats stats = {.struct_size = sizeof stats};
     tks_error error = {0};
@@ -148,6 +171,10 @@ static bool wait_for_room(import_feed *feed) {
       pause = WAIT_NS;
     }
     progress = progress_of(&stats);
+    if (!said && (stats.sinks[0].state == TKS_SINK_DEGRADED || stats.sinks[1].state == TKS_SINK_DEGRADED)) {
+      fprintf(stderr, "tickstore import: %s; waiting up to %d s for it\n", why, PATIENCE_S);
+      said = true;
+    }
     if (fatal || now - since > PATIENCE_S * TKS__NS_PER_S) {
       snprintf(feed->error, sizeof feed->error, "the store cannot write: %s", why);
       return false;
@@ -217,10 +244,23 @@ uint64_t import_feed_unwritten(const import_feed *feed) {
   return stats.last_seq - stats.durable_seq;
 }
 
+/* "... sqlite lacks 12, json lacks 7 ...": the larger one. */
+static uint64_t lacking(const char *message) {
+  static const char word[] = " lacks ";
+  uint64_t most = 0;
+  for (const char *at = strstr(message, word); at != NULL; at = strstr(at + 1, word)) {
+    uint64_t number = strtoull(at + sizeof word - 1, NULL, 10);
+    if (number > most) most = number;
+  }
+  return most;
+}
+
 bool import_feed_close(import_feed *feed) {
   if (feed->store == NULL) return true;
   tks_error error = {0};
   int code = tks_close(feed->store, &error);
   feed->store = NULL;
+  feed->report->set_aside = aside;
+  feed->unwritten = code == TKS_EUNWRITTEN ? lacking(error.message) : 0;
   return code >= 0 || fail(feed, "closing the store", &error);
 }

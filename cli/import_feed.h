@@ -7,6 +7,7 @@
 #ifndef CLI_IMPORT_FEED_H
 #define CLI_IMPORT_FEED_H
 
+#include "import_recovery.h"
 #include "import_report.h"
 
 enum { IMPORT_ARRAY = 4096 };
@@ -31,7 +32,9 @@ typedef struct import_feed {
   import_name sources[IMPORT_NAMES];
   const char *path; /* of the file being read, for refusals */
   const char *unit;
-  import_counts counts; /* of this file in this run */
+  import_recovery *recovery; /* rows that it knows are passed over; NULL: none */
+  import_counts counts;      /* of this file in this run */
+  uint64_t unwritten;        /* after a failed close */
   char error[320];      /* why the import cannot go on */
 } import_feed;
 

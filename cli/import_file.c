@@ -13,6 +13,7 @@ enum {
   CHECKPOINT_NS = 250000000, /* the ends of small files share one */
   PROGRESS_ROWS = 1024,
   MARKS_MAX = CHECKPOINT_ROWS / IMPORT_ARRAY + 8,
+  INTENTS_MAX = 32, /* imports of one file that were interrupted one after the other */
 };
 
 volatile int import_signal;
@@ -41,6 +42,13 @@ typedef struct job {
   bool was_complete;     /* and had ended it */
   bool separate;         /* the entry is the earlier run's: what comes after it gets its own */
   bool used_directory;   /* some row took its symbol from the directory */
+  uint64_t start;        /* where this run began in the file */
+  import_digest start_digest;
+  size_t chain;        /* intents of interrupted imports */
+  bool intended;       /* the ledger has the intent of this run */
+  uint32_t backend;    /* of the store in this run */
+  int64_t open_ids[INTENTS_MAX]; /* the file's intents in the ledger */
+  size_t open_count;
   mark marks[MARKS_MAX]; /* since the last checkpoint, one an array */
   size_t mark_count;
 } job;
@@ -145,6 +153,8 @@ static bool open_stream(job *j) {
 static void close_all(job *j) {
   if (j->reader != NULL) j->reader->free(j->reader);
   j->reader = NULL;
+  import_recovery_free(j->run->feed->recovery);
+  j->run->feed->recovery = NULL;
   import_stream_close(&j->stream);
 }
 
@@ -176,7 +186,10 @@ static void go_on_from(job *j, const import_entry *entry) {
   j->entry = *entry;
   j->continued = true;
   j->was_complete = entry->complete;
-  j->before = (import_counts){entry->read, entry->stored, entry->throttled, entry->refused};
+  j->before = (import_counts){.read = entry->read,
+                              .stored = entry->stored,
+                              .throttled = entry->throttled,
+                              .refused = entry->refused};
   j->separate = entry->complete; /* the shorter file may come again */
   j->reader->resume(j->reader, entry->number);
 }
@@ -240,8 +253,8 @@ static bool enter(job *j, const mark *here, bool complete) {
   entry->digest = here->digest;
   entry->complete = complete;
   entry->number = here->number;
-  entry->read = j->before.read + here->counts.read;
-  entry->stored = j->before.stored + here->counts.stored;
+  entry->read = j->before.read + here->counts.read + here->counts.recovered;
+  entry->stored = j->before.stored + here->counts.stored + here->counts.recovered;
   entry->throttled = j->before.throttled + here->counts.throttled;
   entry->refused = j->before.refused + here->counts.refused;
   entry->last_seq = here->last_seq;
@@ -252,10 +265,146 @@ static bool enter(job *j, const mark *here, bool complete) {
   return false;
 }
 
-static bool enter_here(job *j, bool complete) {
+static uint64_t last_seq(const job *j) {
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  tks_stats(j->run->feed->store, &stats, NULL);
+  return stats.last_seq;
+}
+
+static bool intend(job *j, import_intent *intent, bool at_once) {
+  if (j->open_count == INTENTS_MAX) return true;
+  if (!import_ledger_intend(&j->run->ledger, intent, at_once, j->interpretation, j->directory, &j->heads, j->path)) {
+    fatal(j, j->run->ledger.error);
+    return false;
+  }
+  j->open_ids[j->open_count++] = intent->id;
+  return true;
+}
+
+/* Before the first row is put: where, and with which number. */
+static bool intend_start(job *j) {
+  if (j->intended || !j->stream.regular) return true;
+  j->intended = true;
+  import_intent intent = {.position = j->start,
+                          .digest = j->start_digest,
+                          .first_seq = last_seq(j) + 1,
+                          .backend = j->backend,
+                          .throttled = j->run->options.throttle >= 0};
+  return intend(j, &intent, true);
+}
+
+/* With the next commit the file's intents are replaced by what is left of them behind `here`, and, where this run goes
+ * on, by one of its own. */
+static bool renew_intents(job *j, const mark *here, bool go_on) {
+  for (size_t i = 0; i < j->open_count; i++) {
+    if (import_ledger_settle(&j->run->ledger, j->open_ids[i])) continue;
+    fatal(j, j->run->ledger.error);
+    return false;
+  }
+  j->open_count = 0;
+  const import_recovery *recovery = j->run->feed->recovery;
+  import_intent intent;
+  for (size_t i = 0; recovery != NULL && i < j->chain; i++) {
+    if (!import_recovery_rest(recovery, i, &intent)) continue;
+    intent.position = here->position;
+    intent.digest = here->digest;
+    if (!intend(j, &intent, false)) return false;
+  }
+  if (!go_on || !j->intended) return true;
+  intent = (import_intent){.position = here->position,
+                           .digest = here->digest,
+                           .first_seq = here->last_seq + 1,
+                           .backend = j->backend,
+                           .throttled = j->run->options.throttle >= 0};
+  return intend(j, &intent, false);
+}
+
+static bool enter_end(job *j, bool complete) {
   mark here;
   take_mark(j, &here);
-  return enter(j, &here, complete);
+  if (complete) {
+    import_recovery_free(j->run->feed->recovery);
+    j->run->feed->recovery = NULL;
+  }
+  return enter(j, &here, complete) && renew_intents(j, &here, false);
+}
+
+/* How many rows of an intent the store may hold: by the days' highest numbers, where they tell. */
+static uint64_t most_stored(const job *j, const import_intent *intent) {
+  uint64_t limit = intent->end_seq > intent->first_seq ? intent->end_seq - intent->first_seq : 0;
+  if (limit > IMPORT_WINDOW) limit = IMPORT_WINDOW;
+  size_t total = 0;
+  tks_store *store = j->run->feed->store;
+  if (intent->backend != TKS_SQLITE || tks_days(store, TKS_CHECK_QUICK, NULL, 0, &total, NULL) < 0) return limit;
+  tks_day_info *days = calloc(total + 1, sizeof *days);
+  uint64_t most = 0;
+  if (days == NULL || tks_days(store, TKS_CHECK_QUICK, days, total + 1, &total, NULL) < 0) most = limit;
+  for (size_t i = 0; days != NULL && i < total && most < limit; i++) {
+    if (days[i].sink != TKS_SQLITE || days[i].last_seq < intent->first_seq) continue;
+    uint64_t here = days[i].last_seq - intent->first_seq + 1;
+    if (here > most) most = here < limit ? here : limit;
+  }
+  free(days);
+  return most;
+}
+
+static void doubt(job *j, uint64_t rows, const char *why) {
+  if (rows == 0) return;
+  char text[200];
+  snprintf(text, sizeof text, "warning: an import of it was interrupted, and %s: up to %" PRIu64
+           " rows may be stored twice", why, rows);
+  clear_progress(j->run);
+  import_report_problem(j->path, text);
+  j->run->report.doubtful += rows;
+}
+
+/* Where an interrupted import of this file left intents, its rows will be known by their numbers. */
+static import_outcome begin(job *j) {
+  import_run *run = j->run;
+  import_intent *intents = NULL;
+  size_t count = 0;
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  tks_stats(run->feed->store, &stats, NULL);
+  j->backend = stats.backend;
+  j->start = j->stream.position;
+  import_stream_digest(&j->stream, &j->start_digest);
+  if (!import_ledger_intents(&run->ledger, j->interpretation, j->directory, &j->heads, j->path, j->start,
+                             &j->start_digest, &intents, &count))
+    return fatal(j, run->ledger.error);
+  if (count == 0) return IMPORT_DONE;
+  j->continued = true;
+  bool throttled = run->options.throttle >= 0, other = false;
+  uint64_t most = 0;
+  for (size_t i = 0; i < count; i++) {
+    throttled = throttled || intents[i].throttled;
+    other = other || intents[i].backend != j->backend;
+    most += most_stored(j, &intents[i]);
+    if (j->open_count < INTENTS_MAX - 1) j->open_ids[j->open_count++] = intents[i].id;
+  }
+  if (throttled || other || count > INTENTS_MAX - 2) {
+    doubt(j, most, throttled ? "with --throttle it is not known which rows it had stored"
+                   : other   ? "it wrote to another --backend"
+                             : "that happened too often");
+  } else {
+    run->feed->recovery = import_recovery_new(run->feed->store, run->options.store, intents, count);
+    j->chain = count;
+    if (run->feed->recovery == NULL) fatal(j, "out of memory");
+  }
+  free(intents);
+  return run->error[0] != '\0' ? IMPORT_FATAL : IMPORT_DONE;
+}
+
+static void report_recovery(job *j) {
+  const import_recovery *recovery = j->run->feed->recovery;
+  if (recovery == NULL) return;
+  doubt(j, import_recovery_strange(recovery), "the file has changed since");
+  if (import_recovery_differing(recovery) == 0) return;
+  char text[160];
+  snprintf(text, sizeof text, "warning: an import of it was interrupted, and %" PRIu64
+           " rows of it are in only one of SQLite and JSON; SQLite was taken as the truth",
+           import_recovery_differing(recovery));
+  clear_progress(j->run);
+  import_report_problem(j->path, text);
 }
 
 /* After each array, for salvage. The record that the array ended with is dealt with. */
@@ -267,17 +416,19 @@ static void mark_array(job *j) {
   take_mark(j, &j->marks[j->mark_count++]);
 }
 
-/* The store takes no more (its disk is full, say): what it did make durable is entered, so that it will
- * not be stored again. What a sink has reported lost counts as settled there, so then nothing is entered. */
+/* The store takes no more (its disk is full, say). Without throttling the intent tells the next run exactly what is
+ * stored. With it, what the store did make durable is entered, so that it will not be stored again. What a sink has reported lost counts as settled there, so then nothing is entered. */
 static void salvage(job *j) {
   tks_store_stats stats = {.struct_size = sizeof stats};
-  if (!j->stream.regular || tks_stats(j->run->feed->store, &stats, NULL) < 0) return;
+  if (!j->stream.regular || j->run->options.throttle < 0) return;
+  if (tks_stats(j->run->feed->store, &stats, NULL) < 0) return;
   if (stats.dropped + stats.sinks[0].lost + stats.sinks[1].lost > 0) return;
   while (j->mark_count > 0 && j->marks[j->mark_count - 1].last_seq > stats.durable_seq) j->mark_count--;
   if (j->mark_count == 0) return;
   char error[sizeof j->run->error]; /* the first one is the one to tell */
   memcpy(error, j->run->error, sizeof error);
-  if (enter(j, &j->marks[j->mark_count - 1], false)) import_ledger_commit(&j->run->ledger);
+  const mark *here = &j->marks[j->mark_count - 1];
+  if (enter(j, here, false) && renew_intents(j, here, true)) import_ledger_commit(&j->run->ledger);
   memcpy(j->run->error, error, sizeof error);
 }
 
@@ -289,7 +440,12 @@ static bool checkpoint(job *j) {
     return false;
   }
   j->reader->commit(j->reader);
-  if ((j->stream.regular && !enter_here(j, false)) || !import_run_checkpoint(j->run)) return false;
+  if (j->stream.regular) {
+    mark here;
+    take_mark(j, &here);
+    if (!enter(j, &here, false) || !renew_intents(j, &here, true)) return false;
+  }
+  if (!import_run_checkpoint(j->run)) return false;
   j->mark_count = 0;
   return true;
 }
@@ -330,6 +486,7 @@ static import_outcome take(job *j, bool *end) {
   *end = step == IMPORT_END || j->stream.failed || j->stream.interrupted;
   if (*end) return IMPORT_DONE;
   if (step == IMPORT_ROW && !name_row(j, &row, &reason)) step = IMPORT_BAD;
+  if (step == IMPORT_ROW && !intend_start(j)) return IMPORT_FATAL;
   if (step == IMPORT_BAD) import_feed_refuse(feed, j->reader->number, &reason);
   else if (!import_feed_add(feed, &row, j->reader->number)) return fatal(j, feed->error);
   return j->run->options.strict && feed->counts.refused > 0 ? IMPORT_STOPPED : IMPORT_DONE;
@@ -361,7 +518,8 @@ static void report_truncated(job *j) {
 
 static void count_file(job *j) {
   import_report *report = &j->run->report;
-  bool nothing_new = j->continued && j->was_complete && j->run->feed->counts.read == 0;
+  const import_counts *counts = &j->run->feed->counts;
+  bool nothing_new = j->continued && j->was_complete && counts->read + counts->recovered == 0;
   report->known_rows += j->before.stored;
   if (nothing_new) {
     report->known++;
@@ -382,8 +540,9 @@ static import_outcome finish(job *j, import_outcome outcome) {
   if (!import_feed_put(feed)) return fatal(j, feed->error);
   if (outcome != IMPORT_STOPPED && !j->stream.failed && !j->stream.interrupted) j->reader->commit(j->reader);
   bool ended = outcome == IMPORT_DONE && !j->stream.failed;
-  bool news = feed->counts.read > 0 || (ended && j->continued && !j->was_complete);
-  if (j->stream.regular && news && !enter_here(j, ended)) return IMPORT_FATAL;
+  report_recovery(j);
+  bool news = feed->counts.read + feed->counts.recovered > 0 || (ended && j->continued && !j->was_complete);
+  if (j->stream.regular && news && !enter_end(j, ended)) return IMPORT_FATAL;
   if (j->stream.failed) outcome = problem(j, j->stream.error);
   else if (outcome == IMPORT_DONE) count_file(j);
   if (outcome == IMPORT_DONE && j->reader->truncated && j->run->options.strict) outcome = IMPORT_STOPPED;
@@ -403,6 +562,7 @@ static import_outcome run_open(job *j) {
     return problem(j, reason.text);
   }
   import_feed_begin_file(j->run->feed, j->path, j->reader->unit);
+  if (j->stream.regular && begin(j) != IMPORT_DONE) return IMPORT_FATAL;
   import_outcome outcome = finish(j, read_rows(j));
   if (outcome == IMPORT_FATAL) salvage(j);
   return outcome;

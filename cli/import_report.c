@@ -73,6 +73,9 @@ void import_report_text(const import_report *report, const char *store, const ch
   if (report->continued > 0) fprintf(out, " (%s of them continued)", human_count(report->continued, a));
   fprintf(out, ", %s skipped as already imported", human_count(report->known, c));
   if (report->known_rows > 0) fprintf(out, " (%s rows stored earlier)", human_count(report->known_rows, d));
+  if (report->rows.recovered > 0)
+    fprintf(out, " (%s rows found stored by an interrupted import)", human_count(report->rows.recovered, d));
+  if (report->doubtful > 0) fprintf(out, " (up to %s rows may be stored twice)", human_count(report->doubtful, d));
   if (report->truncated > 0) fprintf(out, ", %s cut off", human_count(report->truncated, a));
   if (report->failed > 0) fprintf(out, ", %s failed", human_count(report->failed, a));
   fputc('\n', out);
@@ -97,10 +100,12 @@ static json_t *json_rows(const import_report *report) {
 }
 
 static json_t *json_files(const import_report *report) {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "given", (json_int_t)report->files, "imported",
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "given", (json_int_t)report->files, "imported",
                    (json_int_t)report->imported, "continued", (json_int_t)report->continued, "already_imported",
                    (json_int_t)report->known, "already_imported_rows", (json_int_t)report->known_rows, "truncated",
-                   (json_int_t)report->truncated, "failed", (json_int_t)report->failed);
+                   (json_int_t)report->truncated, "failed", (json_int_t)report->failed, "recovered_rows",
+                   (json_int_t)report->rows.recovered, "doubtful_rows", (json_int_t)report->doubtful,
+                   "without_final_line_end", (json_int_t)report->unended);
 }
 
 bool import_report_json(const import_report *report, const char *store, const char *outcome, FILE *out) {

@@ -11,6 +11,7 @@
 
 typedef struct import_counts {
   uint64_t read; /* stored + throttled + refused (+ unwritten) */
+  uint64_t recovered; /* not in read: stored already by an import that was interrupted */
   uint64_t stored;
   uint64_t throttled;
   uint64_t refused;
@@ -33,6 +34,9 @@ typedef struct import_report {
   uint64_t failed;     /* could not be read, at all or to the end */
   uint64_t truncated;  /* of the imported ones, end in the middle of a record or array */
   uint64_t known_rows; /* rows of earlier runs in known and continued files */
+  uint64_t doubtful;   /* at most so many rows may be stored twice, which was said */
+  uint64_t unended;    /* files whose last line has no line end and was taken */
+  bool set_aside;      /* the store set a damaged file aside */
   import_counts rows;
   uint64_t unwritten; /* after a failure: accepted, but not known to be on disk; not in rows.stored */
   import_refusal refusals[IMPORT_REASONS_MAX]; /* the first by file and number */

@@ -47,6 +47,7 @@ int cli_run(int argc, char **argv) {
 
 static int help_on(const char *name) {
   char subcommand[32], option[] = "--help";
+  if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return print_help();
   if (find_command(name) == NULL) return cli_usage_error(NULL, "unknown subcommand %s; see tickstore --help", name);
   snprintf(subcommand, sizeof subcommand, "%s", name);
   return cli_run(2, (char *[]){subcommand, option, NULL});

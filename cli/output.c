@@ -52,6 +52,19 @@ static void append_csv(cli_output *output, const char *text, size_t length) {
   append_byte(output, '"');
 }
 
+/* Bytes of the UTF-8 sequence that begins the text: 1 to 4, or 0 if it is none (overlong, surrogate, cut off). */
+static size_t utf8_sequence(const unsigned char *text, size_t length) {
+  if (text[0] < 0x80) return 1;
+  size_t size = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+  if (text[0] < 0xc2 || text[0] > 0xf4 || size > length) return 0;
+  for (size_t i = 1; i < size; i++) {
+    if ((text[i] & 0xc0) != 0x80) return 0;
+  }
+  if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f)) return 0;
+  if ((text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f)) return 0;
+  return size;
+}
+
 static void append_json_string(cli_output *output, const char *text, size_t length) {
   append_byte(output, '"');
   for (size_t i = 0; i < length; i++) {
@@ -62,8 +75,13 @@ static void append_json_string(cli_output *output, const char *text, size_t leng
     } else if (byte < 0x20 || byte == 0x7f) {
       char escape[8];
       append(output, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", byte));
-    } else {
+    } else if (byte < 0x80) {
       append_byte(output, (char)byte);
+    } else {
+      size_t size = utf8_sequence((const unsigned char *)text + i, length - i);
+      if (size == 0) append(output, "\\ufffd", 6);
+      else append(output, text + i, size);
+      i += size > 0 ? size - 1 : 0;
     }
   }
   append_byte(output, '"');
@@ -210,6 +228,22 @@ void output_skip(cli_output *output) {
 }
 
 void output_text(cli_output *output, const char *text, size_t length) { cell(output, KIND_TEXT, text, length); }
+
+void output_hex(cli_output *output, const void *bytes, size_t length) {
+  static const char digits[] = "0123456789abcdef";
+  const unsigned char *from = bytes;
+  char *text = malloc(2 * length + 1);
+  if (text == NULL) {
+    output->failed = true;
+    return;
+  }
+  for (size_t i = 0; i < length; i++) {
+    text[2 * i] = digits[from[i] >> 4];
+    text[2 * i + 1] = digits[from[i] & 15];
+  }
+  output_text(output, text, 2 * length);
+  free(text);
+}
 
 void output_string(cli_output *output, const char *text) { output_text(output, text, strlen(text)); }
 

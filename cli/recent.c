@@ -50,6 +50,33 @@ static bool parse_options(int argc, char **argv, recent_options *options, int *e
   return options->store != NULL;
 }
 
+enum { NAMED_DAYS = 5, BATCH = 1024 };
+
+/* tks_recent tells the first damaged day; going the same way again, newest first, tells them all. */
+static void name_damaged_days(const char *subcommand, tks_store *store, uint32_t symbol, size_t wanted) {
+  static tks_quote rows[BATCH];
+  tks_range range = {.struct_size = sizeof range,
+                     .symbol = symbol,
+                     .from_ns = TKS_TIME_MIN,
+                     .to_ns = TKS_TIME_MAX,
+                     .limit = (int64_t)wanted,
+                     .flags = TKS_RANGE_DESCENDING};
+  tks_error error = {0};
+  tks_cursor *cursor = NULL;
+  size_t damaged = 0, count = 1;
+  int code = tks_range_open(store, &range, &cursor, &error);
+  while (code >= 0 && count > 0) {
+    code = tks_cursor_next(cursor, rows, BATCH, &count, &error);
+    if (code != TKS_EDAYFILE) continue;
+    if (++damaged <= NAMED_DAYS) cli_data_error(subcommand, "%s", error.message);
+    code = TKS_OK;
+    count = 1;
+  }
+  tks_cursor_close(cursor);
+  if (damaged > NAMED_DAYS) cli_data_error(subcommand, "and %zu more damaged days", damaged - NAMED_DAYS);
+  if (code < 0) cli_data_error(subcommand, "%s", error.message);
+}
+
 static int print_recent(const char *subcommand, tks_store *store, const recent_options *options) {
   tks_symbol_info symbol;
   tks_error error = {0};
@@ -69,7 +96,9 @@ static int print_recent(const char *subcommand, tks_store *store, const recent_o
     quotes_write(&quotes, rows, count);
     quotes_end(&quotes);
   }
-  if (code < 0) exit_code = cli_data_error(subcommand, "%s", error.message);
+  if (code < 0) exit_code = CLI_DATA;
+  if (code == TKS_EDAYFILE) name_damaged_days(subcommand, store, symbol.id, wanted);
+  else if (code < 0) cli_data_error(subcommand, "%s", error.message);
   free(rows);
   return exit_code;
 }

@@ -21,8 +21,8 @@ static const char help[] =
     "  days     day, path, bytes, wal_bytes, quotes, symbols, problem\n"
     "  symbols  symbol, count, first_ns, last_ns\n\n"
     "Conditions on symbol and time (timestamp, timestamp_ns) read only what they need of the days that they need.\n"
-    "A day that cannot be read is named on stderr and left out, and the exit code is 1.\n\n"
-    "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line)\n"
+    "A day that cannot be read, or that is held as JSON only, is named on stderr and left out; the exit code is 1.\n\n"
+    "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line); a BLOB is written in hex\n"
     "  --timing         rows and time of each statement on stderr\n"
     "  --store DIR      the store; without it TICKSTORE_PATH\n"
     "  -h, --help       this text\n";
@@ -64,6 +64,11 @@ static void write_cell(cli_output *output, sqlite3_stmt *statement, int column) 
     case SQLITE_NULL: output_null(output); break;
     case SQLITE_INTEGER: output_int(output, sqlite3_column_int64(statement, column)); break;
     case SQLITE_FLOAT: output_real(output, sqlite3_column_double(statement, column)); break;
+    case SQLITE_BLOB: {
+      const void *bytes = sqlite3_column_blob(statement, column);
+      output_hex(output, bytes, (size_t)sqlite3_column_bytes(statement, column));
+      break;
+    }
     default: {
       const char *text = (const char *)sqlite3_column_text(statement, column);
       output_text(output, text != NULL ? text : "", (size_t)sqlite3_column_bytes(statement, column));
@@ -138,10 +143,11 @@ static int fill_days(sqlite3 *db, const sql_days *days) {
     char text[TKS__UTC_TEXT_MAX];
     tks__utc_format_day(tks__utc_day(day->first_ns), text);
     sqlite3_bind_text(insert, 1, text, -1, SQLITE_TRANSIENT);
-    sqlite3_bind_text(insert, 2, day->path, -1, SQLITE_STATIC);
+    sqlite3_bind_text(insert, 2, day->path, -1, SQLITE_STATIC); /* NULL for JSON, whose files are many */
     sqlite3_bind_int64(insert, 3, (sqlite3_int64)day->bytes);
     sqlite3_bind_int64(insert, 4, (sqlite3_int64)day->wal_bytes);
-    sqlite3_bind_int64(insert, 5, (sqlite3_int64)day->quotes);
+    if (day->path == NULL) sqlite3_bind_null(insert, 5); /* not known without reading the lines */
+    else sqlite3_bind_int64(insert, 5, (sqlite3_int64)day->quotes);
     sqlite3_bind_int64(insert, 6, (sqlite3_int64)day->symbols);
     sqlite3_bind_text(insert, 7, day->problem, -1, SQLITE_STATIC);
     sqlite3_step(insert);
@@ -193,6 +199,7 @@ static int query(const char *subcommand, tks_store *store, sql_days *days, const
   if (code == SQLITE_OK) code = sqlite3_set_authorizer(db, authorize, NULL);
   int exit_code = code == SQLITE_OK ? run_all(subcommand, db, options) : sql_error(subcommand, db, code);
   sqlite3_close(db);
+  sql_days_report_json(days);
   return exit_code == CLI_OK && days->damaged ? CLI_DATA : exit_code;
 }
 
@@ -201,9 +208,6 @@ static int run_query(const char *subcommand, tks_store *store, const sql_options
   sql_days days;
   if (!list_days(subcommand, store, TKS_CHECK_QUICK, &list)) return CLI_DATA;
   bool ready = sql_days_init(&days, subcommand, options->store, &list);
-  if (ready && days.count == 0 && list.count > 0) {
-    cli_data_error(subcommand, "note: this store has JSON files only; sql reads day files of SQLite");
-  }
   free(list.items);
   if (!ready) return CLI_DATA;
   int exit_code = query(subcommand, store, &days, options);

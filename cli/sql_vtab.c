@@ -168,6 +168,12 @@ static int64_t clamp_multiply(int64_t a, int64_t b) {
 
 static int64_t floor_ms(int64_t ts_ns) { return ts_ns / TKS__NS_PER_MS - (ts_ns % TKS__NS_PER_MS < 0); }
 
+/* The last time before `low` units, or `otherwise` where that cannot be said: a day that ends there is not needed. */
+static int64_t below(int64_t low, int64_t unit, int64_t otherwise) {
+  int64_t product;
+  return __builtin_mul_overflow(low, unit, &product) || product == INT64_MIN ? otherwise : product - 1;
+}
+
 /* Narrows the cursor's bounds by one comparison. What is no number is left to SQLite's own check above. */
 static void narrow(ticks_cursor *cursor, char column, char op, sqlite3_value *value) {
   int type = sqlite3_value_numeric_type(value);
@@ -183,6 +189,8 @@ static void narrow(ticks_cursor *cursor, char column, char op, sqlite3_value *va
   }
   int64_t unit = column == 'm' ? TKS__NS_PER_MS : 1;
   int64_t from = clamp_multiply(low, unit), last = clamp_add(clamp_multiply(high, unit), unit - 1);
+  if (type == SQLITE_INTEGER && op == '<') last = below(low, unit, last);
+  if (type == SQLITE_INTEGER && op == '>' && low > INT64_MIN / unit && low < INT64_MAX / unit) from = last + 1;
   bool lower = op == '=' || op == '>' || op == 'g', upper = op == '=' || op == '<' || op == 'l';
   if (lower && from > cursor->from_ns) cursor->from_ns = from;
   if (upper && last < cursor->last_ns) cursor->last_ns = last;

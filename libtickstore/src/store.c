@@ -44,7 +44,7 @@ static uint32_t assign_gate(void) {
 int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error) {
   if (store == NULL) return tks__fail(error, TKS_ENULL, 0, "store is NULL");
   if (store->forks != atomic_load_explicit(&forks, memory_order_relaxed))
-    return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork; open it anew in the child");
+    return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork; exec, or open it in a process that does not come from such a fork");
   if (my_gate == 0) my_gate = assign_gate();
   tks__gate *g = *gate = &store->gates[my_gate - 1];
   if (g->shared) {
@@ -201,6 +201,11 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
   return code;
 }
 
+int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error) {
+  tks__record record;
+  return validate(store->engine, quote, &record, error);
+}
+
 void tks__store_prefetch(const tks_store *store, const tks_quote *quote) {
   const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
   if (symbol != NULL) tks__ring_prefetch(&symbol->ring);
@@ -282,6 +287,8 @@ static int open_manifest(tks__engine *engine, tks_error *error) {
   if (missing && !engine->config.read_only) {
     code = check_empty(&engine->layout, &why);
     if (code == TKS_OK) tks__manifest_init(&engine->manifest, engine->config.backend);
+  } else if (code == TKS_OK && !engine->config.read_only && engine->manifest.backend != engine->config.backend) {
+    engine->manifest.mixed = true;
   }
   if (code != TKS_OK) {
     if (error != NULL) *error = why;
@@ -294,16 +301,17 @@ static int open_manifest(tks__engine *engine, tks_error *error) {
 }
 
 /* Marks the store as in use, with a reserve of sequence numbers above anything given out until the next such call. */
-static uint64_t write_reserve(void *context, uint64_t tail) {
+static uint64_t write_reserve(void *context, uint64_t tail, uint64_t reserved_seq) {
   tks__engine *engine = context;
   tks__manifest manifest = engine->manifest;
   manifest.backend = engine->config.backend;
   manifest.clean = false;
   manifest.next_seq = tail + TKS__SEQ_RESERVE;
   tks_error error;
-  if (tks__manifest_write(&engine->layout, &manifest, &error) != TKS_OK)
-    tks__log_write(&engine->log, TKS_LOG_ERROR, "%s", error.message);
-  return manifest.next_seq;
+  if (tks__manifest_write(&engine->layout, &manifest, &error) == TKS_OK) return manifest.next_seq;
+  tks__log_write(&engine->log, TKS_LOG_ERROR, "%s", error.message);
+  /* Not raised: tried again at once when the writer comes round. */
+  return reserved_seq;
 }
 
 static void release_readers(void *context, int32_t day) {
@@ -403,6 +411,7 @@ static void connect_reader(tks__engine *engine) {
       .symbols = &engine->symbols,
       .sources = &engine->sources,
       .writer = engine->writer,
+      .mixed = engine->manifest.mixed,
       .primary = (backend & TKS_SQLITE) != 0 ? TKS_SQLITE : TKS_JSON,
       .ring_records = engine->config.ring_records,
   };

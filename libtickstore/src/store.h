@@ -84,6 +84,9 @@ void tks__store_leave(tks__gate *gate);
 /* One quote through all stages. See tks_put_quote. */
 int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error);
 
+/* Refuses what tks__store_put would refuse for its values or time, counted likewise. */
+int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error);
+
 /* Inside, a hint that this quote will be put soon. */
 void tks__store_prefetch(const tks_store *store, const tks_quote *quote);
 

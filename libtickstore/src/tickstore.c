@@ -231,6 +231,8 @@ int tks_put(tks_store *store, const char *symbol, size_t symbol_length, double b
   if (code != TKS_OK) return code;
   tks_quote quote = {.ts_ns = ts_ns, .bid = bid, .ask = ask};
   code = need_writer(store, error);
+  /* Before interning: what will be refused leaves no names behind. */
+  if (code == TKS_OK) code = tks__store_check(store, &quote, error);
   if (code == TKS_OK) code = intern(&store->engine->symbols.names, "symbol", symbol, symbol_length, &quote.symbol, error);
   if (code == TKS_OK && source_length > 0)
     code = intern(&store->engine->sources, "source", source, source_length, &quote.source, error);

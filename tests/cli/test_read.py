@@ -40,10 +40,10 @@ def rfc3339(ns):
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
-def run(*arguments, stdin=None, env=None):
+def run(*arguments, stdin=None, env=None, **options):
     environment = {**os.environ, "TICKSTORE_PATH": "", **(env or {})}
     return subprocess.run([COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=280,
-                          env=environment)
+                          env=environment, **options)
 
 
 def csv_text(rows):
@@ -324,6 +324,14 @@ class SqlTest(StoreTest):
                          {"a b": 1.5, "t": 'q"', "n": None, "inf": "inf"})
         self.assertEqual(self.call("sql", "--format", "table", "SELECT 'a' || char(27) || char(10) AS x"), "x\na??\n")
 
+    def test_json_stays_json_whatever_the_bytes(self):
+        query = ("SELECT x'00ff22' AS b, x'' AS none, CAST(x'61ff62c3' AS TEXT) AS t, CAST(x'eda080f4908080' AS TEXT) AS u,"
+                 " 'Ωμ€😀' AS v, CAST(x'410042' AS TEXT) AS z")
+        expected = {"b": "00ff22", "none": "", "t": "a\ufffdb\ufffd", "u": "\ufffd" * 7, "v": "Ωμ€😀", "z": "A\0B"}
+        self.assertEqual(json.loads(self.call("sql", "--format", "json", query)), expected)
+        for form in ("csv", "table"):
+            self.assertEqual(self.call("sql", "--format", form, "SELECT x'00ff22' AS b"), "b\n00ff22\n")
+
     def test_reads_only(self):
         for statement in ["DELETE FROM ticks", "INSERT INTO days VALUES(1)", "CREATE TABLE t(a)", "DROP TABLE days",
                           "ATTACH 'x.db' AS x", "PRAGMA journal_mode = WAL", "VACUUM", "UPDATE ticks SET bid = 1",
@@ -425,15 +433,111 @@ class DoctorTest(StoreTest):
                 day.close()
             self.check_damaged(store, damage)
 
-    def test_a_file_without_content_is_a_day_without_quotes(self):
-        """What a writer leaves that died between making a day file and its first commit."""
+    def change_day(self, path, *statements):
+        day = sqlite3.connect(path)
+        for statement in statements:
+            day.execute(statement)
+        day.commit()
+        day.close()
+
+    def test_sql_reads_no_file_that_is_not_that_days(self):
+        """An empty file, one of another day, one without the view: named, and the other days answer."""
+        first = (self.store / "db/2026/01/ticks_2026-01-18.db").read_bytes()
+        changes = {"empty": None, "no tables": ["PRAGMA application_id = 0x544b5331", "PRAGMA user_version = 1"],
+                   "no view": ["DROP VIEW ticks"], "no application_id": ["PRAGMA application_id = 0"],
+                   "another day": [], "no day": ["DELETE FROM meta WHERE key = 'day'"],
+                   "newer": ["PRAGMA user_version = 2"]}
+        for damage, statements in changes.items():
+            store = self.copy()
+            path = store / "db/2026/01/ticks_2026-01-20.db"
+            path.write_bytes(b"" if damage in ("empty", "no tables") else first)
+            if statements is not None:
+                if damage not in ("no tables", "another day"):
+                    statements = ["UPDATE meta SET value = '2026-01-20' WHERE key = 'day'", *statements]
+                self.change_day(path, *statements)
+            done = run("sql", "--store", store, "SELECT COUNT(*) AS c FROM ticks")
+            self.assertEqual((done.returncode, done.stdout), (1, f"c\n{len(self.rows)}\n"), damage + done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, damage)
+            self.assertIn("ticks_2026-01-20.db", done.stderr, damage)
+            done = run("sql", "--store", store, f"SELECT 1 FROM ticks WHERE timestamp_ns < {START + DAY} LIMIT 1")
+            self.assertEqual((done.returncode, done.stderr), (0, ""), damage)
+            if damage != "newer":
+                done = run("range", "--store", store, "EURUSD")
+                self.assert_rows(list(csv.DictReader(io.StringIO(done.stdout))), self.expected("EURUSD"))
+
+    def test_recent_names_every_damaged_day_on_its_way(self):
+        store = pathlib.Path(tempfile.mkdtemp(dir=self.scratch.name)) / "store"
+        fill(store, [(START + day * DAY, "EURUSD", day + 1, 20, 0, 0, "") for day in range(9)])
+        days = [f"2026-01-{18 + day}" for day in range(9)]
+        for damaged in (2, 7):
+            for day in days[1:1 + damaged]:
+                (store / f"db/2026/01/ticks_{day}.db").write_text("no database " * 1000)
+            done = run("recent", "--store", store, "EURUSD", "-n", "9")
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual([row["bid"] for row in csv.DictReader(io.StringIO(done.stdout))],
+                             [str(day + 1) for day in range(9) if not 1 <= day <= damaged])
+            named = [day for day in days if f"ticks_{day}.db" in done.stderr]
+            self.assertEqual(named, days[1:1 + damaged][-5:], done.stderr)
+            self.assertEqual("and 2 more damaged days" in done.stderr, damaged == 7)
+            self.assertEqual(len(done.stderr.splitlines()), min(damaged, 6))
+        done = run("recent", "--store", store, "EURUSD", "-n", "1")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_files_that_are_not_in_place(self):
         store = self.copy()
-        (store / "db/2026/01/ticks_2026-01-20.db").write_bytes(b"")
-        for arguments in [("doctor",), ("symbols",), ("stats",), ("range", "EURUSD"),
-                          ("sql", "SELECT COUNT(*) FROM ticks")]:
-            done = run(arguments[0], "--store", store, *arguments[1:])
-            self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout, f"COUNT(*)\n{len(self.rows)}\n")
+        day = store / "db/2026/01/ticks_2026-01-19.db"
+        (store / "db/2026/02").mkdir()
+        strays = ["db/2026/02/ticks_2026-01-19.db", "db/notes.txt", "db/2026/13x", "db/2026/01/copy.db",
+                  "db/2026/01/ticks_2026-01-22.db-wal", "db/2026/01/ticks_2026-02-30.db", "json/EURUSD/2026-01.jsonl",
+                  "json/EURUSD/2026-01-19.json", "json/EUR USD", "json/stray.jsonl"]
+        (store / "json/EURUSD").mkdir(parents=True)
+        for stray in strays:
+            shutil.copy(day, store / stray)
+        shutil.copy(day, store / "db/2026/01/ticks_2026-01-23.db.damaged-1")
+        done, days = self.doctor(store)
+        self.assertEqual((done.returncode, len(days)), (0, 3), done.stderr)
+        notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+        self.assertEqual(len(notes), len(strays), done.stderr)
+        for stray in strays:
+            self.assertEqual(sum(f"{store}/{stray} " in note for note in notes), 1, stray)
+        for number in range(5):
+            shutil.copy(day, store / f"db/more{number}")
+        self.assertIn("and 5 more that are not in place", self.doctor(store)[0].stderr)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to be another user")
+    def test_as_a_user_who_may_only_read(self):
+        """Neither the lock nor a directory to make a -shm in: no claim about a writer, and advice that helps."""
+        store = self.copy()
+        path = store / "db/2026/01/ticks_2026-01-19.db"
+        log = sqlite3.connect(path)
+        log.execute("PRAGMA journal_mode = WAL")
+        log.execute("UPDATE symbol SET quotes = quotes + 1")
+        log.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{self.scratch.name}/kept{suffix}")
+        log.close()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self.scratch.name}/kept{suffix}", f"{path}{suffix}")
+        os.chmod(self.scratch.name, 0o755)
+        os.chmod(store.parent, 0o755)
+        os.chmod(store / "lock", 0o600)
+        command = pathlib.Path(self.scratch.name) / "tickstore"
+        shutil.copy(COMMAND, command)
+        def as_nobody():
+            return subprocess.run([command, "doctor", "--store", store], capture_output=True, text=True, timeout=60,
+                                  user=65534, group=65534, extra_groups=[])
+        done = as_nobody()
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("whether a writer has the store open could not be found out", done.stderr)
+        self.assertNotIn("no writer", done.stderr)
+        self.assertIn("make the directory writable", done.stderr, done.stdout + str(list(path.parent.iterdir())))
+        self.assertIn("folded in", done.stderr)
+        for parent in (path.parent, path, pathlib.Path(f"{path}-wal")):
+            os.chown(parent, 65534, 65534)
+        done = as_nobody()
+        self.assertNotIn("no writer", done.stderr)
+        self.assertIn("a writer may be working on", done.stderr)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def check_damaged(self, store, damage):
         done, days = self.doctor(store)
@@ -470,7 +574,7 @@ class DoctorTest(StoreTest):
 
 class MannersTest(StoreTest):
     def test_help(self):
-        for arguments in [(), ("--help",), ("-h",), ("help",)]:
+        for arguments in [(), ("--help",), ("-h",), ("help",), ("help", "--help"), ("help", "-h"), ("help", "help")]:
             done = run(*arguments)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
             for subcommand in SUBCOMMANDS:
@@ -541,6 +645,61 @@ class DualTest(unittest.TestCase):
             stats = json.loads(run("stats", "--store", f"{scratch}/dual", "--format", "json").stdout)
             self.assertEqual((stats["quotes"], stats["sqlite_quotes"]), (len(rows), len(rows)))
             self.assertGreater(stats["json_files"], 3)
+
+
+    def test_doctor_compares_the_sinks(self):
+        with tempfile.TemporaryDirectory(prefix="read-") as scratch:
+            store = pathlib.Path(scratch) / "store"
+            rows = make_rows()
+            fill(store, rows, "--backend", "dual")
+            file = store / "json/EURUSD/2026-01-19.jsonl"
+            whole = file.read_bytes()
+            days = [sum(START + day * DAY <= row[0] < START + (day + 1) * DAY for row in rows) for day in range(4)]
+
+            file.write_bytes(whole[:-5])
+            done = run("doctor", "--store", store, "--full")
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(f"2026-01-19: json holds {days[1] - 1} of sqlite's {days[1]}; to do: ", done.stderr)
+            self.assertRegex(done.stderr, f"(?m)^note: the last line of {file} is cut off")
+            self.assertEqual(run("doctor", "--store", store).returncode, 0, "the sinks are compared in full only")
+
+            file.write_bytes(whole + whole.splitlines(True)[-1].replace(b'"seq":', b'"seq":9999'))
+            done = run("doctor", "--store", store, "--full")
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(f"2026-01-19: sqlite holds {days[1]} of json's {days[1] + 1}; to do: ", done.stderr)
+            self.assertNotIn("cut off", done.stderr)
+
+            file.unlink()
+            fill(store, [(START, "EURUSD", 3, 4, 0, 0, "")], "--backend", "sqlite")
+            done = run("doctor", "--store", store, "--full")
+            self.assertEqual(done.returncode, 0, "JSON of a store that is not dual any more may end anywhere")
+            self.assertIn("note: 2026-01-19: json holds", done.stderr)
+
+    def test_sql_names_the_days_that_are_json_only(self):
+        with tempfile.TemporaryDirectory(prefix="read-") as scratch:
+            store = pathlib.Path(scratch) / "store"
+            fill(store, make_rows(), "--backend", "dual")
+            (store / "db/2026/01/ticks_2026-01-19.db").unlink()
+            query = "SELECT COUNT(*) AS c FROM ticks"
+            done = run("sql", "--store", store, query + " AS a JOIN (SELECT 1) AS b")
+            self.assertEqual((done.returncode, done.stdout), (1, "c\n802\n"))
+            self.assertEqual(done.stderr,
+                             "tickstore sql: 2026-01-19 is held as JSON only and is not in sql's answer\n")
+            for other in ("SELECT 1", f"{query} WHERE timestamp_ns < {START + DAY}", "SELECT * FROM symbols"):
+                self.assertEqual(run("sql", "--store", store, other).returncode, 0, other)
+            done = run("sql", "--store", store, "SELECT day, path IS NULL, quotes, problem FROM days")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.stdout.splitlines()[2], "2026-01-19,1,,held as JSON only")
+            self.assertEqual(len(done.stdout.splitlines()), 4)
+
+            rows = [(START + day * DAY, "EURUSD", 1, 2, 0, 0, "") for day in range(9)]
+            fill(f"{scratch}/json", rows, "--backend", "json")
+            done = run("sql", "--store", f"{scratch}/json", query)
+            self.assertEqual((done.returncode, done.stdout), (1, "c\n0\n"))
+            lines = done.stderr.splitlines()
+            self.assertEqual(len(lines), 6)
+            self.assertIn("2026-01-18 is held as JSON only", lines[0])
+            self.assertIn("and 4 more days", lines[5])
 
 
 class LiveTest(unittest.TestCase):
@@ -655,6 +814,18 @@ class DemoTest(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn("There is no sqlite3 shell", done.stdout)
             self.assertEqual(os.listdir(scratch), [])
+
+    def test_metrics_that_cannot_be_written(self):
+        with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
+            os.mkdir(f"{scratch}/taken")
+            for metrics in (f"{scratch}/nothing/metrics", f"{scratch}/taken"):
+                started = time.monotonic()
+                done = run("demo", "--seconds", "20", "--metrics", metrics, env={"TMPDIR": scratch})
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertIn(f"cannot write the metrics to {metrics}: ", done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1)
+                self.assertLess(time.monotonic() - started, 15)
+                self.assertEqual(os.listdir(scratch), ["taken"])
 
     def test_interrupted_it_still_closes_and_counts(self):
         with tempfile.TemporaryDirectory(prefix="demo-") as scratch:

@@ -1,5 +1,5 @@
-/* A disk that fills up and gets room again: a tmpfs of a few megabytes in a mount namespace of the test's own, with a ballast
- * file that can be taken away. Where such a mount is not allowed the tests are skipped. */
+/* A disk that fills up and gets room again: a tmpfs of a few megabytes in a mount namespace of the test's own, with a
+ * ballast file that can be taken away. Where such a mount is not allowed the tests are skipped. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -81,8 +81,8 @@ static void tear_down(void) {
 
 TestSuite(disk_full, .init = set_up, .fini = tear_down);
 
-#define NEED_DISK()                                                                 \
-  do {                                                                              \
+#define NEED_DISK()                                                                    \
+  do {                                                                                 \
     if (!mount_disk()) cr_skip_test("a tmpfs cannot be mounted: %s", strerror(errno)); \
   } while (0)
 

@@ -45,8 +45,8 @@ Test(many_symbols, stay_within_their_memory) {
   long on_the_way = status_kb("VmRSS");
   store_flush(store);
   long now = status_kb("VmRSS");
-  (void)fprintf(stderr, "%d symbols with %d ticks each: %ld MB resident (%ld MB while writing), rings %llu MB\n", SYMBOLS,
-                TICKS, now / 1024, on_the_way / 1024, (unsigned long long)(stats.ring_bytes >> 20));
+  (void)fprintf(stderr, "%d symbols with %d ticks each: %ld MB resident (%ld MB while writing), rings %llu MB\n",
+                SYMBOLS, TICKS, now / 1024, on_the_way / 1024, (unsigned long long)(stats.ring_bytes >> 20));
   cr_assert_lt(now, LIMIT_KB);
   tks_quote quotes[TICKS];
   size_t count;

@@ -102,12 +102,12 @@ typedef struct actor {
 
 static _Atomic bool stop;
 
-#define CHECK(a, condition, code)         \
-  do {                                    \
+#define CHECK(a, condition, code)          \
+  do {                                     \
     if (!(condition) && (a)->bad++ == 0) { \
-      (a)->bad_line = __LINE__;           \
-      (a)->bad_code = (code);             \
-    }                                     \
+      (a)->bad_line = __LINE__;            \
+      (a)->bad_code = (code);              \
+    }                                      \
   } while (0)
 
 /* True: go on. */
@@ -155,7 +155,8 @@ static void produce_many(actor *a) {
   a->dropped += result.dropped;
 }
 
-static void check_range(actor *a, const tks_quote *quotes, size_t count, const tks_range *range, const tks_quote *last) {
+static void check_range(actor *a, const tks_quote *quotes, size_t count, const tks_range *range,
+                        const tks_quote *last) {
   for (size_t i = 0; i < count; i++) {
     const tks_quote *q = &quotes[i], *before = i > 0 ? &quotes[i - 1] : last;
     CHECK(a, is_whole(q) && q->symbol == range->symbol && q->ts_ns >= range->from_ns && q->ts_ns < range->to_ns, 0);
@@ -250,8 +251,8 @@ static void poll_stats(actor *a) {
 
 static void good(const actor *actors, size_t count) {
   for (size_t i = 0; i < count; i++)
-    cr_assert_eq(actors[i].bad, 0, "actor %zu: %llu times, first at line %d with %d", i, (unsigned long long)actors[i].bad,
-                 actors[i].bad_line, actors[i].bad_code);
+    cr_assert_eq(actors[i].bad, 0, "actor %zu: %llu times, first at line %d with %d", i,
+                 (unsigned long long)actors[i].bad, actors[i].bad_line, actors[i].bad_code);
 }
 
 /* ------------------------------------------------------------ all together */
@@ -269,8 +270,8 @@ static void all_together(uint32_t backend, uint32_t policy, uint32_t queue_recor
   config.checkpoint_pages = 100;
   open_with(&config);
   atomic_store(&stop, false);
-  static void (*const rest[])(actor *) = {read_range, read_recent, read_range, read_recent, read_lists,
-                                          intern,     flush,       poll_stats};
+  static void (*const rest[])(actor *) = {read_range, read_recent, read_range, read_recent,
+                                          read_lists, intern,      flush,      poll_stats};
   enum { REST = sizeof rest / sizeof rest[0] };
   actor producers[PRODUCERS] = {0}, others[REST] = {0};
   pthread_t producer_threads[PRODUCERS], other_threads[REST];
@@ -340,7 +341,8 @@ Test(stress, close_races_with_everything) {
     (void)setenv("TMPDIR", "/dev/shm", 1);
     dir = scratch_new();
   }
-  static void (*const acts[])(actor *) = {produce, produce_many, produce, read_range, read_recent, read_lists, intern, flush};
+  static void (*const acts[])(actor *) = {produce,     produce_many, produce, read_range,
+                                          read_recent, read_lists,   intern,  flush};
   enum { ACTORS = sizeof acts / sizeof acts[0] };
   for (uint64_t round = 0; round < work(160); round++) {
     scratch_clear(dir);

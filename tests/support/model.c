@@ -14,6 +14,7 @@ void model_deinit(model *m) {
 }
 
 static double random_price(test_random *random) {
+  if (random_below(random, 40) == 0) return -0.0;
   if (random_below(random, 2)) return (double)random_below(random, 1000) / 8;
   double price = double_of(random_next(random));
   return isfinite(price) ? price : 1;
@@ -25,14 +26,9 @@ tks_quote model_quote(test_random *random, uint32_t symbols, uint32_t sources) {
                  .flags = (uint32_t)random_next(random) & TKS_FLAG_USER_MASK};
   q.ts_ns = STORE_MIDNIGHT + (int64_t)random_below(random, MODEL_DAYS) * STORE_DAY_NS;
   switch (random_below(random, 8)) {
-    case 0: /* first and last instants */
-      break;
-    case 1:
-      q.ts_ns += STORE_DAY_NS - 1;
-      break;
-    case 2: /* anywhere */
-      q.ts_ns += (int64_t)(random_next(random) % (uint64_t)STORE_DAY_NS);
-      break;
+    case 0: /* first and last instants */ break;
+    case 1: q.ts_ns += STORE_DAY_NS - 1; break;
+    case 2: /* anywhere */ q.ts_ns += (int64_t)(random_next(random) % (uint64_t)STORE_DAY_NS); break;
     default: /* few milliseconds, few nanoseconds within */
       q.ts_ns += (int64_t)random_below(random, 5) * 1000000 + (int64_t)random_below(random, 4) * 250000;
       break;
@@ -57,8 +53,6 @@ void model_put(model *m, tks_store *store, tks_quote quote) {
   int code = tks_put_quote(store, &quote, &quote.seq, NULL);
   cr_assert(code == TKS_OK || code == TKS_EQUEUEFULL, "%d", code);
   if (quote.bid > quote.ask) quote.flags |= TKS_FLAG_CROSSED;
-  quote.bid += 0.0; /* as the store does */
-  quote.ask += 0.0;
   m->quotes[m->count] = quote;
   m->dropped[m->count++] = code == TKS_EQUEUEFULL;
 }

@@ -20,8 +20,8 @@ typedef struct model {
 
 void model_deinit(model *m);
 
-/* A quote on one of a few days, of which many share a millisecond or all of their time, some lack a side or the source, some
- * stand at the very ends of a day. */
+/* A quote on one of a few days, of which many share a millisecond or all of their time, some lack a side or the source,
+ * some stand at the very ends of a day. */
 tks_quote model_quote(test_random *random, uint32_t symbols, uint32_t sources);
 
 /* Puts it and notes what became of it. */

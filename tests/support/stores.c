@@ -225,10 +225,8 @@ static int tally_file(const char *path, const struct stat *st, int type, struct 
   (void)st;
   (void)at;
   if (type != FTW_F || !ends_with(path, tally.suffix)) return 0;
-  if (tally.sql == NULL)
-    tally_lines(path);
-  else
-    tally_rows(path);
+  if (tally.sql == NULL) tally_lines(path);
+  else tally_rows(path);
   return 0;
 }
 

@@ -1,4 +1,4 @@
-/* stores.h - stores under test: configured to answer fast, filled, read back, and counted without the library's help. */
+/* stores.h - stores under test: made to answer fast, filled, read back, and counted without the library. */
 #ifndef TKS_TESTS_SUPPORT_STORES_H
 #define TKS_TESTS_SUPPORT_STORES_H
 
@@ -9,7 +9,7 @@
 #include "tickstore/tickstore.h"
 
 #define STORE_DAY_NS INT64_C(86400000000000)
-#define STORE_DAY "2024-03-05"                    /* the day that tests write to, where any day will do */
+#define STORE_DAY "2024-03-05"                      /* the day that tests write to, where any day will do */
 #define STORE_MIDNIGHT INT64_C(1709596800000000000) /* its beginning */
 #define STORE_NOON (STORE_MIDNIGHT + STORE_DAY_NS / 2)
 
@@ -31,14 +31,14 @@ tks_range store_range(uint32_t symbol);
 /* Reads a range to its end in pieces of `capacity`; free() the result. Ends the test on any code but TKS_OK. */
 tks_quote *store_read(tks_store *store, const tks_range *range, size_t capacity, size_t *count);
 
-/* Ditto, but goes on after TKS_EDAYFILE and TKS_EDEADLINE and counts the former; any other code goes to *code and ends it. */
+/* Ditto, but goes on after TKS_EDAYFILE and TKS_EDEADLINE and counts the former; another code goes to *code and ends it. */
 tks_quote *store_read_on(tks_store *store, const tks_range *range, size_t capacity, size_t *count, size_t *damaged,
                          int *code);
 
 /* Waits until a condition on the statistics holds; false after WAIT_LIMIT_S. */
 bool store_wait(tks_store *store, bool (*condition)(const tks_store_stats *stats, void *context), void *context);
 
-/* accepted = written + backlog + queued + lost + dropped, for every sink that is on; says on stderr what does not fit. */
+/* accepted = written + backlog + queued + lost + dropped, for each sink that is on; says on stderr what does not fit. */
 bool store_adds_up(const tks_store_stats *stats);
 
 /* ---- what lies on disk, looked at without the library */
@@ -64,6 +64,6 @@ uint64_t tree_digest(const char *dir);
 bool path_exists(const char *path);
 void write_file(const char *path, const void *bytes, size_t length);
 char *read_file(const char *path, size_t *length); /* free() */
-void make_dirs(const char *path); /* with its parents */
+void make_dirs(const char *path);                  /* with its parents */
 
 #endif

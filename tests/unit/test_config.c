@@ -99,8 +99,10 @@ typedef struct field {
   uint64_t low, high;
 } field;
 
-#define F32(field, low, high) {#field, offsetof(tks_config, field), false, low, high}
-#define F64(field, low, high) {#field, offsetof(tks_config, field), true, low, high}
+#define F32(field, low, high) \
+  { #field, offsetof(tks_config, field), false, low, high }
+#define F64(field, low, high) \
+  { #field, offsetof(tks_config, field), true, low, high }
 
 /* As the header says. */
 static const field FIELDS[] = {
@@ -142,10 +144,8 @@ static int take_with(const field *f, uint64_t value, tks_error *error) {
   tks_config given = preset(TKS_PRESET_PRODUCTION), taken;
   given.batch_records = 16; /* fits the smallest queue */
   uint32_t narrow = (uint32_t)value;
-  if (f->wide)
-    memcpy((char *)&given + f->offset, &value, sizeof value);
-  else
-    memcpy((char *)&given + f->offset, &narrow, sizeof narrow);
+  if (f->wide) memcpy((char *)&given + f->offset, &value, sizeof value);
+  else memcpy((char *)&given + f->offset, &narrow, sizeof narrow);
   return tks__config_take(&given, &taken, error);
 }
 
@@ -169,10 +169,8 @@ Test(config, bounds_hold_at_their_edges) {
       refuses(f, 0);
     }
     if (f->wide || f->high < UINT32_MAX) refuses(f, f->high + 1);
-    if (f->wide)
-      refuses(f, UINT64_MAX);
-    else if (f->high < UINT32_MAX)
-      refuses(f, UINT32_MAX);
+    if (f->wide) refuses(f, UINT64_MAX);
+    else if (f->high < UINT32_MAX) refuses(f, UINT32_MAX);
   }
 }
 
@@ -193,8 +191,14 @@ Test(config, throttle_threshold) {
   static const struct {
     double value;
     int code;
-  } cases[] = {{0, 0},        {-0.0, 0},        {-1, 0},      {-1e300, 0},
-               {0.999999, 0}, {1, TKS_ECONFIG}, {NAN, TKS_ECONFIG}, {INFINITY, TKS_ECONFIG}};
+  } cases[] = {{0, 0},
+               {-0.0, 0},
+               {-1, 0},
+               {-1e300, 0},
+               {0.999999, 0},
+               {1, TKS_ECONFIG},
+               {NAN, TKS_ECONFIG},
+               {INFINITY, TKS_ECONFIG}};
   tks_error error;
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     tks_config given = preset(TKS_PRESET_PRODUCTION), taken;

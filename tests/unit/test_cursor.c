@@ -108,9 +108,7 @@ static void model_round(uint32_t backend) {
       uint64_t burst = random_below(&dice, 12) == 0 ? random_below(&dice, 300) : random_below(&dice, 12);
       for (uint64_t i = 0; i < burst; i++) model_put(&expected, store, model_quote(&dice, SYMBOLS, SOURCES));
       switch (random_below(&dice, 12)) {
-        case 0:
-          store_flush(store);
-          break;
+        case 0: store_flush(store); break;
         case 1: /* written in part, and tried again and again meanwhile */
           if (backend == TKS_JSON) {
             atomic_store(&write_faults, 60);
@@ -127,11 +125,8 @@ static void model_round(uint32_t backend) {
             (void)sqlite3_close(locker);
           }
           break;
-        case 2: /* on its way */
-          (void)tks_flush(store, 0, NULL);
-          break;
-        default:
-          break;
+        case 2: /* on its way */ (void)tks_flush(store, 0, NULL); break;
+        default: break;
       }
       check_one();
     }
@@ -246,7 +241,8 @@ static void snapshots_while_writing(uint32_t backend) {
   background b = {.dice = random_fork(&dice, 1)};
   pthread_t putter = start_thread(put_in_background, &b), flusher = start_thread(flush_in_background, &b);
   for (uint64_t i = 0; i < rounds(80); i++)
-    check_snapshot(&b, 1 + (uint32_t)random_below(&dice, SYMBOLS), random_below(&dice, 2), 1 + random_below(&dice, 500));
+    check_snapshot(&b, 1 + (uint32_t)random_below(&dice, SYMBOLS), random_below(&dice, 2),
+                   1 + random_below(&dice, 500));
   atomic_store(&b.stop, true);
   join_thread(putter);
   join_thread(flusher);
@@ -343,9 +339,18 @@ Test(cursor, ends_of_time) {
   config.min_time_ns = EARLIEST_NS;
   config.max_ahead_s = UINT32_MAX;
   open_with(&config);
-  static const int64_t times[] = {EARLIEST_NS, -STORE_DAY_NS * 365 * 200, -STORE_DAY_NS - 1, -STORE_DAY_NS,
-                                  -1000001,            -1000000,                  -1,                0,
-                                  1,                   STORE_DAY_NS - 1,          STORE_DAY_NS,      INT64_C(5000000000000000000)};
+  static const int64_t times[] = {EARLIEST_NS,
+                                  -STORE_DAY_NS * 365 * 200,
+                                  -STORE_DAY_NS - 1,
+                                  -STORE_DAY_NS,
+                                  -1000001,
+                                  -1000000,
+                                  -1,
+                                  0,
+                                  1,
+                                  STORE_DAY_NS - 1,
+                                  STORE_DAY_NS,
+                                  INT64_C(5000000000000000000)};
   size_t many = sizeof times / sizeof times[0];
   for (size_t i = 0; i < many; i++)
     model_put(&expected, store, (tks_quote){.ts_ns = times[many - 1 - i], .bid = 1, .ask = 2, .symbol = 1});
@@ -399,16 +404,13 @@ static void spoil(const char *path, int how) {
       memset(bytes, 'x', 100);
       write_file(path, bytes, 100);
       break;
-    case 1: /* cut off in the middle */
-      write_file(path, bytes, length / 2);
-      break;
-    case 2: /* within its header */
-      write_file(path, bytes, 50);
-      break;
+    case 1: /* cut off in the middle */ write_file(path, bytes, length / 2); break;
+    case 2: /* within its header */ write_file(path, bytes, 50); break;
     case 3: /* a sound database of somebody else */
       cr_assert_eq(remove(path), 0);
       cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-      cr_assert_eq(sqlite3_exec(db, "CREATE TABLE invoices(id, amount); INSERT INTO invoices VALUES(1, 2)", 0, 0, 0), 0);
+      cr_assert_eq(sqlite3_exec(db, "CREATE TABLE invoices(id, amount); INSERT INTO invoices VALUES(1, 2)", 0, 0, 0),
+                   0);
       (void)sqlite3_close(db);
       break;
     case 4: /* pretends to be ours */

@@ -58,7 +58,12 @@ static void make_json(uint32_t symbol, int32_t day) {
   make(path);
 }
 
-static void expect(uint32_t symbol, int32_t first, int32_t last, size_t count, const tks__reader_day *want) {
+typedef struct expected_day {
+  int32_t day;
+  uint32_t sink;
+} expected_day;
+
+static void expect(uint32_t symbol, int32_t first, int32_t last, size_t count, const expected_day *want) {
   tks__reader_days days;
   cr_assert_eq(tks__reader_list(&reader, symbol, first, last, &days, NULL), TKS_OK);
   cr_assert_eq(days.count, count, "%zu", days.count);
@@ -81,22 +86,17 @@ Test(reader, each_day_is_read_from_one_sink) {
   make_json(gbpusd, 102);
   make_json(gbpusd, 103);
   expect(eurusd, INT32_MIN, INT32_MAX, 5,
-         (tks__reader_day[]){
-             {99, TKS_JSON}, {100, TKS_SQLITE}, {101, TKS_JSON}, {102, TKS_SQLITE}, {20000, TKS_SQLITE}});
-  expect(0, INT32_MIN, INT32_MAX, 6,
-         (tks__reader_day[]){{99, TKS_JSON},
-                             {100, TKS_SQLITE},
-                             {101, TKS_JSON},
-                             {102, TKS_SQLITE},
-                             {103, TKS_JSON},
-                             {20000, TKS_SQLITE}});
-  expect(gbpusd, 101, 102, 1, (tks__reader_day[]){{102, TKS_SQLITE}});
-  expect(gbpusd, 103, 103, 1, (tks__reader_day[]){{103, TKS_JSON}});
+         (expected_day[]){{99, TKS_JSON}, {100, TKS_SQLITE}, {101, TKS_JSON}, {102, TKS_SQLITE}, {20000, TKS_SQLITE}});
+  expect(
+      0, INT32_MIN, INT32_MAX, 6,
+      (expected_day[]){
+          {99, TKS_JSON}, {100, TKS_SQLITE}, {101, TKS_JSON}, {102, TKS_SQLITE}, {103, TKS_JSON}, {20000, TKS_SQLITE}});
+  expect(gbpusd, 101, 102, 1, (expected_day[]){{102, TKS_SQLITE}});
+  expect(gbpusd, 103, 103, 1, (expected_day[]){{103, TKS_JSON}});
   expect(gbpusd, 104, 19999, 0, NULL);
   reader.primary = TKS_JSON;
-  expect(0, 100, 103, 4,
-         (tks__reader_day[]){{100, TKS_JSON}, {101, TKS_JSON}, {102, TKS_JSON}, {103, TKS_JSON}});
-  expect(eurusd, 100, 103, 3, (tks__reader_day[]){{100, TKS_JSON}, {101, TKS_JSON}, {102, TKS_SQLITE}});
+  expect(0, 100, 103, 4, (expected_day[]){{100, TKS_JSON}, {101, TKS_JSON}, {102, TKS_JSON}, {103, TKS_JSON}});
+  expect(eurusd, 100, 103, 3, (expected_day[]){{100, TKS_JSON}, {101, TKS_JSON}, {102, TKS_SQLITE}});
 }
 
 static int fail_lists(tks__fs_op op, const char *path) {

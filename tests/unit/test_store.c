@@ -11,13 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/utc.h"
 #include "support/faults.h"
+#include "support/process.h"
 #include "support/random.h"
 #include "support/records.h"
 #include "support/scratch.h"
@@ -195,7 +194,8 @@ Test(store, the_example_queries) {
   open_with(&config);
   uint32_t gbpusd = store_symbol(store, "GBPUSD"), lp = store_source(store, "OANDA");
   for (int i = 0; i < 100; i++) {
-    tks_quote q = {.ts_ns = STORE_NOON + i * INT64_C(1000000000), .bid = 1.25, .ask = 1.5, .symbol = eurusd, .source = lp};
+    tks_quote q = {
+        .ts_ns = STORE_NOON + i * INT64_C(1000000000), .bid = 1.25, .ask = 1.5, .symbol = eurusd, .source = lp};
     cr_assert_eq(tks_put_quote(store, &q, NULL, NULL), TKS_OK);
     (void)store_put(store, gbpusd, STORE_NOON + i, (double)NAN, 2);
   }
@@ -245,8 +245,7 @@ Test(store, crossed_quotes) {
     config.crossed_policy = policy;
     open_with(&config);
     cr_assert_eq(put_code(STORE_NOON, 1.5, 1.25, 0, 0), codes[policy]);
-    if (policy == TKS_CROSSED_REFUSE)
-      cr_assert_str_eq(error.message, "bid 1.5 is above ask 1.25");
+    if (policy == TKS_CROSSED_REFUSE) cr_assert_str_eq(error.message, "bid 1.5 is above ask 1.25");
     cr_assert_eq(put_code(STORE_NOON, 1.5, 1.5, 0, 0), TKS_OK); /* locked */
     tks_store_stats stats = store_stats(store);
     cr_assert_eq(stats.received, 2);
@@ -458,25 +457,8 @@ Test(store, the_window_of_times) {
 
 /* A process that dies leaves what was accepted and committed; numbers go on above all that were given out. */
 Test(store, after_a_crash) {
-  int told[2];
-  cr_assert_eq(pipe(told), 0);
-  pid_t child = fork();
-  cr_assert_geq(child, 0);
-  if (child == 0) {
-    tks_config config = store_config(TKS_DUAL);
-    tks_store *s;
-    uint64_t durable;
-    if (tks_open(dir, strlen(dir), &config, &s, NULL) != TKS_OK) _exit(1);
-    for (int i = 0; i < 1000; i++)
-      if (tks_put(s, "EURUSD", 6, 1 + i, 9999, NULL, 0, STORE_NOON + i, NULL, NULL) != TKS_OK) _exit(2);
-    if (tks_flush(s, -1, NULL) != TKS_OK || tks_durable_seq(s, &durable, NULL) != TKS_OK || durable != 1000) _exit(3);
-    for (int i = 1000; i < 3000; i++) (void)tks_put(s, "EURUSD", 6, 1 + i, 9999, NULL, 0, STORE_NOON + i, NULL, NULL);
-    if (write(told[1], "x", 1) != 1) _exit(4);
-    (void)raise(SIGKILL);
-  }
-  int status;
-  cr_assert_eq(waitpid(child, &status, 0), child);
-  cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
+  process p = process_start("other_process", dir, "crash");
+  cr_assert_eq(process_wait(&p), -1 - SIGKILL);
   tks_config config = store_config(TKS_DUAL);
   open_with(&config); /* the lock went with the process */
   tks_store_stats stats = store_stats(store);
@@ -520,6 +502,37 @@ Test(store, days_of_both_sinks_are_read) {
       tks_symbol_info info;
       cr_assert_eq(tks_symbols(store, &info, 1, &total, NULL), TKS_OK);
       cr_assert_eq(info.count, count);
+      store_flush(store);
+    }
+    store_close(store);
+    store = NULL;
+  }
+}
+
+/* Also where it moved in the middle of a day, and back: each record once, in order. */
+Test(store, a_day_that_lies_in_both_sinks_is_read_whole) {
+  static const uint32_t backends[] = {TKS_JSON, TKS_SQLITE, TKS_DUAL, TKS_JSON, TKS_SQLITE};
+  enum { SESSIONS = sizeof backends / sizeof backends[0] };
+  for (int session = 0; session < SESSIONS; session++) {
+    tks_config config = store_config(backends[session]);
+    open_with(&config);
+    for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + i * 7 + session, 1, 2);
+    for (int flushed = 0; flushed < 2; flushed++) {
+      tks_range range = store_range(eurusd);
+      size_t count, total;
+      for (range.flags = 0; range.flags < 2; range.flags++) {
+        tks_quote *quotes = store_read(store, &range, 3, &count);
+        cr_assert_eq(count, 10 * ((size_t)session + 1), "session %d sees %zu", session, count);
+        for (size_t i = 1; i < count; i++) cr_assert_eq(quotes[i].ts_ns < quotes[i - 1].ts_ns, range.flags);
+        free(quotes);
+      }
+      tks_symbol_info info;
+      cr_assert_eq(tks_symbols(store, &info, 1, &total, NULL), TKS_OK);
+      cr_assert_eq(info.count, 10 * ((uint64_t)session + 1), "session %d counts %llu", session,
+                   (unsigned long long)info.count);
+      tks_quote quotes[100];
+      cr_assert_eq(tks_recent(store, eurusd, 100, quotes, &count, NULL), TKS_OK);
+      cr_assert_eq(count, 10 * ((size_t)session + 1));
       store_flush(store);
     }
     store_close(store);
@@ -614,8 +627,6 @@ Test(store, numbers_do_not_depend_on_the_locale) {
       given[i].ask_size = fabs(double_of(random_next(&dice) & ~(UINT64_C(1) << 62)));
       cr_assert_eq(tks_put_quote(store, &given[i], &given[i].seq, NULL), TKS_OK);
       if (given[i].bid > given[i].ask) given[i].flags = TKS_FLAG_CROSSED;
-      given[i].bid += 0.0;
-      given[i].ask += 0.0;
     }
     store_close(store);
     store = store_open(root, &config);

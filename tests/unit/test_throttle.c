@@ -126,14 +126,18 @@ Test(throttle, the_maximum_age_lets_a_repeat_through) {
   cr_assert(repeats(0, 0, &before, &now), "0 is no limit");
 }
 
-/* It says nothing new about the past either; and the distance between any two times is no overflow. */
-Test(throttle, a_late_repeat_is_skipped) {
+/* Age counts in both directions: one quote from a clock that runs ahead must not hold back all that follow. And the
+ * distance between any two times is no overflow. */
+Test(throttle, a_late_repeat_is_skipped_up_to_the_maximum_age) {
   tks__record before = quote(1, 2), now = before;
-  now.ts_ns = before.ts_ns - 1;
+  now.ts_ns = before.ts_ns - 499;
   cr_assert(repeats(0, 500, &before, &now));
+  now.ts_ns = before.ts_ns - 500;
+  cr_assert_not(repeats(0, 500, &before, &now));
   now.ts_ns = INT64_MIN;
   before.ts_ns = INT64_MAX;
-  cr_assert(repeats(0, 500, &before, &now));
+  cr_assert_not(repeats(0, 500, &before, &now));
+  cr_assert(repeats(0, 0, &before, &now));
   cr_assert_not(repeats(0, 500, &now, &before));
   cr_assert_not(repeats(0, INT64_MAX, &now, &before));
 }

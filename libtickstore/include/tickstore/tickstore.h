@@ -115,7 +115,7 @@ typedef struct tks_error {
 
 /* One top-of-book quote. 72 bytes; the layout is part of the ABI.
  *
- * Prices are stored and returned bit for bit (but every NaN comes back as the one quiet NaN, and -0 as 0). NaN means that the
+ * Prices are stored and returned bit for bit (every NaN comes back as the one quiet NaN). NaN means that the
  * side is absent; one side must be present. Negative prices are legal, infinities are not. */
 typedef struct tks_quote {
   int64_t ts_ns;     /* event time; decides the UTC day file. Must lie in the configured window. */
@@ -260,8 +260,8 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
 
 /* Refuses new calls, waits for those in flight, writes all that was accepted, syncs, seals and closes.
  * Waits at most close_limit_ms for sick sinks. The handle is invalid for use but stays safe to call: every call
- * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open are
- * closed. Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK,
+ * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open answer
+ * TKS_ECLOSED and still want tks_cursor_close. Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK,
  * TKS_EUNWRITTEN: closed all the same, and the message says how many records each sink lacks. */
 TKS_API int tks_close(tks_store *store, tks_error *error);
 

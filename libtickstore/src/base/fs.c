@@ -102,6 +102,8 @@ int tks__fs_size(const char *path, int64_t *size) {
   return 0;
 }
 
+int tks__fs_remove(const char *path) { return unlink(path) == 0 ? 0 : errno; }
+
 int tks__fs_rename(const char *from, const char *to) {
   int rc = injected(TKS__FS_RENAME, from);
   if (rc != 0) return rc;

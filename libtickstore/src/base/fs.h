@@ -20,6 +20,7 @@ int tks__fs_size(const char *path, int64_t *size); /* ENOENT when it is not ther
 int tks__fs_mkdirs(const char *path, const char *root); /* creates what is missing below `root`, syncing each parent */
 int tks__fs_sync_dir_of(const char *path); /* the directory that holds `path` */
 int tks__fs_rename(const char *from, const char *to);
+int tks__fs_remove(const char *path);
 
 /* Writes `path` so that after a crash it holds either the old bytes or the new: temporary file, sync, rename, sync. */
 int tks__fs_replace(const char *path, const void *bytes, size_t length);

@@ -84,7 +84,7 @@ bool tks__queue_push(tks__queue *queue, tks__record *record) {
 }
 
 uint64_t tks__queue_lose(tks__queue *queue) {
-  (void)pthread_mutex_lock(&queue->lock);
+  tks__spinlock_acquire(&queue->lost_lock);
   uint64_t p = atomic_fetch_add_explicit(&queue->tail, 1, memory_order_seq_cst);
   tks__lost_range *last = queue->lost_count > 0 ? &queue->lost[queue->lost_count - 1] : NULL;
   if (last != NULL && last->to == p)
@@ -93,9 +93,32 @@ uint64_t tks__queue_lose(tks__queue *queue) {
     queue->lost[queue->lost_count++] = (tks__lost_range){p, p + 1};
   queue->lost_queued++;
   queue->dropped++;
-  (void)pthread_mutex_unlock(&queue->lock);
+  tks__spinlock_release(&queue->lost_lock);
   wake_if_due(queue, p);
   return p;
+}
+
+/* Takes the lost range that begins at `p` out; false: there is none. */
+static bool pop_lost(tks__queue *queue, uint64_t p, tks__lost_range *range) {
+  tks__spinlock_acquire(&queue->lost_lock);
+  bool found = queue->lost_count > 0 && queue->lost[0].from == p;
+  if (found) {
+    *range = queue->lost[0];
+    queue->lost_queued -= range->to - range->from;
+    memmove(queue->lost, queue->lost + 1, --queue->lost_count * sizeof *queue->lost);
+  }
+  tks__spinlock_release(&queue->lost_lock);
+  return found;
+}
+
+/* The end of the lost range that begins at `p`, or 0. */
+static uint64_t lost_until(tks__queue *queue, uint64_t p) {
+  uint64_t to = 0;
+  tks__spinlock_acquire(&queue->lost_lock);
+  for (size_t i = 0; i < queue->lost_count && queue->lost[i].from <= p && to == 0; i++)
+    if (queue->lost[i].from == p) to = queue->lost[i].to;
+  tks__spinlock_release(&queue->lost_lock);
+  return to;
 }
 
 static bool has_room(const tks__queue *queue) {
@@ -151,22 +174,17 @@ size_t tks__queue_take(tks__queue *queue, tks__record *records, size_t max, cons
   (void)pthread_mutex_lock(&queue->lock);
   uint64_t p = atomic_load_explicit(&queue->head, memory_order_relaxed);
   size_t count = 0;
-  size_t passed = 0; /* lost ranges stepped over */
+  tks__lost_range range;
   for (;;) {
-    if (passed < queue->lost_count && queue->lost[passed].from == p) {
-      taker->on_lost(taker->context, queue->lost[passed]);
-      queue->lost_queued -= queue->lost[passed].to - p;
-      p = queue->lost[passed++].to;
-    } else if (count < max && load_slot(queue, p, &records[count])) {
+    if (count < max && load_slot(queue, p, &records[count])) {
       count++;
       p++;
+    } else if (pop_lost(queue, p, &range)) {
+      taker->on_lost(taker->context, range);
+      p = range.to;
     } else {
       break;
     }
-  }
-  if (passed > 0) {
-    queue->lost_count -= passed;
-    memmove(queue->lost, queue->lost + passed, queue->lost_count * sizeof *queue->lost);
   }
   taker->moved(taker->context, count, p - 1);
   /* seq_cst: see tks__queue_wait. */
@@ -182,21 +200,24 @@ void tks__queue_wake_at(tks__queue *queue, uint64_t position) {
 
 void tks__queue_scan(tks__queue *queue, void (*visit)(void *context, const tks__record *record), void *context) {
   uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_seq_cst);
-  size_t range = 0;
   for (uint64_t p = atomic_load_explicit(&queue->head, memory_order_relaxed); p < tail;) {
-    if (range < queue->lost_count && queue->lost[range].from == p) {
-      p = queue->lost[range++].to;
+    tks__record record;
+    if (load_slot(queue, p, &record)) {
+      visit(context, &record);
+      p++;
       continue;
     }
-    tks__record record;
     /* A claimed slot that is not yet published belongs to a put that has not returned: not accepted yet. */
-    if (load_slot(queue, p, &record)) visit(context, &record);
-    p++;
+    uint64_t to = lost_until(queue, p);
+    p = to != 0 ? to : p + 1;
   }
 }
 
-tks__queue_counts tks__queue_count(const tks__queue *queue) {
+tks__queue_counts tks__queue_count(tks__queue *queue) {
+  tks__spinlock_acquire(&queue->lost_lock);
   uint64_t tail = tks__queue_tail(queue);
-  return (tks__queue_counts){
+  const tks__queue_counts counts = {
       .tail = tail, .waiting = tail - tks__queue_head(queue) - queue->lost_queued, .dropped = queue->dropped};
+  tks__spinlock_release(&queue->lost_lock);
+  return counts;
 }

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/record.h"
+#include "base/spinlock.h"
 
 /* Sequence numbers [from, to) that were given out and will not be written. */
 typedef struct tks__lost_range {
@@ -51,8 +52,10 @@ typedef struct tks__queue {
   _Atomic uint64_t wake_at;           /* a producer that reaches this position wakes the consumer, once */
   _Atomic uint32_t waiters;           /* producers waiting for room */
 
-  _Alignas(64) pthread_mutex_t lock; /* guards lost[] and its counts, and head against scans; never taken by a push that finds room */
+  _Alignas(64) pthread_mutex_t lock; /* guards head against scans; producers take it only to wait for room */
   pthread_cond_t room;
+  /* Guards lost[] and its counts, for a few instructions: a producer that drops waits for nobody's scan or log. */
+  tks__spinlock lost_lock;
   tks__lost_range *lost; /* ascending; fixed room for the most ranges there can be (one between every two slots) */
   size_t lost_count;
   size_t lost_capacity;
@@ -101,7 +104,7 @@ typedef struct tks__queue_counts {
 } tks__queue_counts;
 
 /* Any thread, holding the lock. */
-tks__queue_counts tks__queue_count(const tks__queue *queue);
+tks__queue_counts tks__queue_count(tks__queue *queue);
 
 static inline uint64_t tks__queue_tail(const tks__queue *queue) {
   return atomic_load_explicit(&queue->tail, memory_order_seq_cst);

@@ -4,20 +4,25 @@
 
 #include "base/memory.h"
 
-/* The chunk that slot `index` lies in, and the chunk's first slot. */
-static unsigned chunk_of(uint64_t index, uint64_t *first) {
-  if (index < TKS__RING_FIRST_CHUNK) {
-    *first = 0;
-    return 0;
+/* The chunk that slot `index` lies in, with its first slot and its length in a ring of `slots`. */
+static unsigned chunk_of(uint64_t index, uint64_t slots, uint64_t *first, uint64_t *length) {
+  unsigned chunk = 0;
+  *first = 0;
+  *length = TKS__RING_FIRST_CHUNK;
+  if (index >= TKS__RING_FIRST_CHUNK) {
+    unsigned octave = 63u - (unsigned)__builtin_clzll(index / TKS__RING_FIRST_CHUNK);
+    *first = *length = (uint64_t)TKS__RING_FIRST_CHUNK << octave;
+    if (octave < TKS__RING_QUARTERED) {
+      *length /= 4;
+      unsigned quarter = (unsigned)((index - *first) / *length);
+      *first += quarter * *length;
+      chunk = 1 + 4 * octave + quarter;
+    } else {
+      chunk = 1 + 4 * TKS__RING_QUARTERED + (octave - TKS__RING_QUARTERED);
+    }
   }
-  unsigned log2 = 63u - (unsigned)__builtin_clzll(index / TKS__RING_FIRST_CHUNK);
-  *first = (uint64_t)TKS__RING_FIRST_CHUNK << log2;
-  return log2 + 1;
-}
-
-static uint64_t chunk_slots(unsigned chunk, uint64_t first, uint64_t slots) {
-  uint64_t whole = chunk == 0 ? TKS__RING_FIRST_CHUNK : first;
-  return first + whole > slots ? slots - first : whole;
+  if (*first + *length > slots) *length = slots - *first;
+  return chunk;
 }
 
 void tks__ring_deinit(tks__ring *ring) {
@@ -31,9 +36,8 @@ bool tks__ring_reserve(tks__ring *ring, uint32_t size) {
   if (atomic_load_explicit(&ring->next, memory_order_relaxed) != ring->chunk_end) return true;
   uint64_t slots = (uint64_t)size + 1;
   uint64_t index = atomic_load_explicit(&ring->head, memory_order_relaxed) % slots;
-  uint64_t first;
-  unsigned chunk = chunk_of(index, &first);
-  uint64_t length = chunk_slots(chunk, first, slots);
+  uint64_t first, length;
+  unsigned chunk = chunk_of(index, slots, &first, &length);
   tks__ring_slot *start = atomic_load_explicit(&ring->chunks[chunk], memory_order_relaxed);
   if (start == NULL) {
     start = tks__aligned_alloc(sizeof(tks__ring_slot), length * sizeof(tks__ring_slot));
@@ -109,9 +113,8 @@ static void copy_entries(const tks__ring *ring, uint64_t slots, uint32_t symbol,
                          tks__record *records) {
   uint64_t index = from % slots;
   while (from < to) {
-    uint64_t first;
-    unsigned chunk = chunk_of(index, &first);
-    uint64_t length = chunk_slots(chunk, first, slots);
+    uint64_t first, length;
+    unsigned chunk = chunk_of(index, slots, &first, &length);
     const tks__ring_slot *start = atomic_load_explicit(&ring->chunks[chunk], memory_order_relaxed);
     for (uint64_t offset = index - first; offset < length && from < to; offset++, from++)
       load_slot(&start[offset], symbol, records++);

@@ -54,9 +54,12 @@ bool tks__throttle_repeats(const tks__throttle_rule *rule, const tks__throttle_l
     return false;
   if (last->bid_size != record->bid_size || last->ask_size != record->ask_size || last->flags != record->flags)
     return false;
-  /* Unsigned, so that a late record (an earlier time) cannot overflow; it is no repeat-by-age either way. */
-  return rule->max_age_ns <= 0 || record->ts_ns < last->ts_ns ||
-         (uint64_t)record->ts_ns - (uint64_t)last->ts_ns < (uint64_t)rule->max_age_ns;
+  if (rule->max_age_ns <= 0) return true;
+  /* In either direction: one quote from a clock that runs ahead must not hold back all that follow. Unsigned: the difference
+   * of any two times fits. */
+  uint64_t apart = record->ts_ns >= last->ts_ns ? (uint64_t)record->ts_ns - (uint64_t)last->ts_ns
+                                                : (uint64_t)last->ts_ns - (uint64_t)record->ts_ns;
+  return apart < (uint64_t)rule->max_age_ns;
 }
 
 void tks__throttle_note(tks__throttle_last *last, const tks__record *record) {

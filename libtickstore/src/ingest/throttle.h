@@ -12,7 +12,7 @@
 
 typedef struct tks__throttle_rule {
   double relative;    /* 0: exact repeats only; negative: off */
-  int64_t max_age_ns; /* a repeat of something at least this much older is let through; 0: never */
+  int64_t max_age_ns; /* a repeat of something at least this far away in time is let through; 0: never */
 } tks__throttle_rule;
 
 /* The last stored quote of one source. */

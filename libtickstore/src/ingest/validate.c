@@ -20,10 +20,7 @@ void tks__validate_normalize(const tks_quote *quote, tks__record *record) {
   *record = *quote;
   if (isnan(record->bid)) record->bid = (double)NAN;
   if (isnan(record->ask)) record->ask = (double)NAN;
-  /* -0 becomes 0: SQLite keeps no sign of zero, and every sink must give the same back. */
-  record->bid += 0.0;
-  record->ask += 0.0;
-  record->bid_size += 0.0;
+  record->bid_size += 0.0; /* -0 becomes 0 */
   record->ask_size += 0.0;
   record->flags = (quote->flags & TKS_FLAG_USER_MASK) | (quote->bid > quote->ask ? TKS_FLAG_CROSSED : 0);
   record->reserved = TKS__KIND_QUOTE;

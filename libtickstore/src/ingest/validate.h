@@ -7,7 +7,7 @@
 /* TKS_OK, TKS_ESIDES, TKS_EPRICE or TKS_ESIZE. */
 int tks__validate_values(const tks_quote *quote, tks_error *error);
 
-/* The quote as it will be stored: one NaN for absent sides, no negative zeros, flags that the caller may set and the
+/* The quote as it will be stored: one NaN for absent sides, no negative zero sizes, flags that the caller may set and the
  * one for bid > ask. */
 void tks__validate_normalize(const tks_quote *quote, tks__record *record);
 

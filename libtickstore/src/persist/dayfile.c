@@ -1,7 +1,7 @@
 #include "persist/dayfile.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -12,14 +12,15 @@
 #include "base/memory.h"
 #include "base/utc.h"
 
-/* The key carries milliseconds as a column of its own, so that "timestamp BETWEEN ..." on the view is an index search. */
+/* The key carries milliseconds as a column of its own, so that "timestamp BETWEEN ..." on the view is an index search.
+ * Prices have no declared type: in a REAL column SQLite stores whole numbers as integers, and -0.0 becomes 0.0. */
 static const char *const SCHEMA =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
     "CREATE TABLE symbol(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, quotes INTEGER NOT NULL DEFAULT 0,"
     " first_ns INTEGER, last_ns INTEGER);"
     "CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
     "CREATE TABLE quote(symbol_id INTEGER NOT NULL, ts_ms INTEGER NOT NULL, ts_sub_ns INTEGER NOT NULL,"
-    " seq INTEGER NOT NULL, bid REAL, ask REAL, source_id INTEGER, flags INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, bid, ask, source_id INTEGER, flags INTEGER NOT NULL,"
     " bid_size REAL NOT NULL, ask_size REAL NOT NULL, recv_ns INTEGER,"
     " PRIMARY KEY(symbol_id, ts_ms, ts_sub_ns, seq)) WITHOUT ROWID;"
     "CREATE VIEW ticks AS SELECT quote.seq AS id, symbol.name AS symbol, quote.ts_ms AS timestamp,"
@@ -118,18 +119,42 @@ static int read_integer(sqlite3 *db, const char *sql, int64_t *value) {
   return rc;
 }
 
-static int check_in_transaction(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
-  int64_t objects = 0, application = 0, format = 0;
-  int rc = read_integer(db, "SELECT COUNT(*) FROM sqlite_master", &objects);
-  if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA application_id", &application);
+static int check_day(sqlite3 *db, const char *path, int32_t day, tks_error *error) {
+  char expected[TKS__UTC_TEXT_MAX];
+  (void)tks__utc_format_day(day, expected);
+  sqlite3_stmt *statement = NULL;
+  int rc = sqlite3_prepare_v2(db, "SELECT value FROM meta WHERE key = 'day'", -1, &statement, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_step(statement);
+  const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
+  int code = TKS_OK;
+  if (rc == SQLITE_ERROR || rc == SQLITE_DONE || (rc == SQLITE_ROW && (found == NULL || strcmp(found, expected) != 0)))
+    code = tks__fail(error, TKS_EDAYFILE, 0, "%s says that it holds the day %.32s", path, found != NULL ? found : "(none)");
+  else if (rc != SQLITE_ROW)
+    code = tks__sqlite_fail(db, rc, "cannot read", path, error);
+  (void)sqlite3_finalize(statement);
+  return code;
+}
+
+/* SQLite itself finds whole pages missing; the rest of a last page it would read as zeros. With a log beside the file a crash
+ * may have stopped while the file grew, and the log has it all. */
+static int check_length(sqlite3 *db, const char *path, tks_error *error) {
+  char log[TKS__PATH_MAX + 8];
+  int64_t length = 0, page = 0, log_length = 0;
+  (void)snprintf(log, sizeof log, "%s-wal", path);
+  int rc = read_integer(db, "PRAGMA page_size", &page);
+  if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
+  if (tks__fs_size(log, &log_length) == 0 || tks__fs_size(path, &length) != 0 || length % page == 0) return TKS_OK;
+  return tks__fail(error, TKS_EDAYFILE, 0, "%s is truncated: %lld bytes are no whole number of pages", path,
+                   (long long)length);
+}
+
+static int check_in_transaction(sqlite3 *db, const char *path, int32_t day, tks_error *error) {
+  int64_t application = 0, format = 0;
+  int rc = read_integer(db, "PRAGMA application_id", &application);
   if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA user_version", &format);
   if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
-  if (objects == 0 && application == 0 && format == 0) {
-    *empty = true;
-    return TKS_OK;
-  }
   if (application != TKS__DAYFILE_APPLICATION_ID)
-    return tks__fail(error, TKS_EDAYFILE, 0, "%s is a SQLite database but not a day file (application_id %lld)", path,
+    return tks__fail(error, TKS_EDAYFILE, 0, "%s is empty or a database that is no day file (application_id %lld)", path,
                      (long long)application);
   if (format > TKS__DAYFILE_FORMAT)
     return tks__fail(error, TKS_EFORMAT, 0, "%s has day file format %lld, this library reads up to %d", path,
@@ -137,19 +162,20 @@ static int check_in_transaction(sqlite3 *db, const char *path, bool *empty, tks_
   int64_t tables = 0;
   rc = read_integer(db,
                     "SELECT COUNT(*) FROM sqlite_master WHERE (type, name) IN (VALUES('table', 'meta'),"
-                    " ('table', 'symbol'), ('table', 'source'), ('table', 'quote'))",
+                    " ('table', 'symbol'), ('table', 'source'), ('table', 'quote'), ('view', 'ticks'))",
                     &tables);
   if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
-  if (tables != 4) return tks__fail(error, TKS_EDAYFILE, 0, "%s lacks tables of a day file", path);
-  return TKS_OK;
+  if (tables != 5) return tks__fail(error, TKS_EDAYFILE, 0, "%s lacks tables of a day file", path);
+  int code = check_length(db, path, error);
+  if (code != TKS_OK) return code;
+  return check_day(db, path, day, error);
 }
 
-int tks__dayfile_check(sqlite3 *db, const char *path, bool *empty, tks_error *error) {
-  *empty = false;
-  /* All of it in one snapshot: a writer may be making the tables just now. */
+int tks__dayfile_check(sqlite3 *db, const char *path, int32_t day, tks_error *error) {
+  /* All of it in one snapshot. */
   int rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
   if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
-  int code = check_in_transaction(db, path, empty, error);
+  int code = check_in_transaction(db, path, day, error);
   (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
   return code;
 }
@@ -182,19 +208,36 @@ static int enter_wal_mode(tks__dayfile *file, tks_error *error) {
   return fail(file, rc, "cannot use write-ahead logging on", error);
 }
 
-static int create_schema(tks__dayfile *file, tks_error *error) {
-  char day[TKS__UTC_TEXT_MAX];
-  (void)tks__utc_format_day(file->day, day);
+static int create_at(sqlite3 *db, int32_t day) {
+  char text[TKS__UTC_TEXT_MAX];
+  (void)tks__utc_format_day(day, text);
   char sql[2048];
   (void)snprintf(sql, sizeof sql,
-                 "BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d; %s"
+                 "PRAGMA synchronous=FULL; BEGIN IMMEDIATE; PRAGMA application_id=%d; PRAGMA user_version=%d; %s"
                  "INSERT INTO meta VALUES('day', '%s'), ('last_seq', 0); COMMIT;",
-                 TKS__DAYFILE_APPLICATION_ID, TKS__DAYFILE_FORMAT, SCHEMA, day);
-  int rc = sqlite3_exec(file->db, sql, NULL, NULL, NULL);
-  if (rc != SQLITE_OK) return fail(file, rc, "cannot create", error);
-  int errnum = tks__fs_sync_dir_of(file->path);
-  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot sync the directory of %s", file->path);
-  return TKS_OK;
+                 TKS__DAYFILE_APPLICATION_ID, TKS__DAYFILE_FORMAT, SCHEMA, text);
+  return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+/* Makes the file under another name, with all its tables, and renames it: nobody ever sees half a day file. */
+static int create(const tks__dayfile *file, tks_error *error) {
+  char path[TKS__PATH_MAX + 16];
+  (void)snprintf(path, sizeof path, "%s.new-journal", file->path);
+  (void)tks__fs_remove(path); /* of an attempt that a crash ended */
+  path[strlen(path) - strlen("-journal")] = '\0';
+  (void)tks__fs_remove(path);
+  sqlite3 *db = NULL;
+  int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+  if (rc == SQLITE_OK) rc = create_at(db, file->day);
+  int code = rc == SQLITE_OK ? TKS_OK : tks__sqlite_fail(db, rc, "cannot create", path, error);
+  (void)sqlite3_close_v2(db);
+  if (code == TKS_OK) {
+    int errnum = tks__fs_rename(path, file->path);
+    if (errnum == 0) errnum = tks__fs_sync_dir_of(file->path);
+    if (errnum != 0) code = tks__fail_errno(error, errnum, "cannot create %s", file->path);
+  }
+  if (code != TKS_OK) (void)tks__fs_remove(path);
+  return code;
 }
 
 static int prepare_all(tks__dayfile *file, tks_error *error) {
@@ -215,16 +258,18 @@ static int open_impl(tks__dayfile *file, tks_error *error) {
   *strrchr(directory, '/') = '\0';
   int errnum = tks__fs_mkdirs(directory, file->options->layout->root);
   if (errnum != 0) return tks__fail_errno(error, errnum, "cannot create the directory %s", directory);
-  int rc = sqlite3_open_v2(file->path, &file->db,
-                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+  int64_t size;
+  if (tks__fs_size(file->path, &size) == ENOENT) {
+    int made = create(file, error);
+    if (made != TKS_OK) return made;
+  }
+  int rc = sqlite3_open_v2(file->path, &file->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
   if (rc != SQLITE_OK) return fail(file, rc, "cannot open", error);
   (void)sqlite3_extended_result_codes(file->db, 1);
   (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
-  bool empty;
-  int code = tks__dayfile_check(file->db, file->path, &empty, error);
+  int code = tks__dayfile_check(file->db, file->path, file->day, error);
   if (code == TKS_OK) code = enter_wal_mode(file, error);
   if (code == TKS_OK) code = configure(file, error);
-  if (code == TKS_OK && empty) code = create_schema(file, error);
   if (code == TKS_OK) code = prepare_all(file, error);
   if (code != TKS_OK) return code;
   int64_t last_seq = -1;
@@ -361,6 +406,15 @@ int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, si
   rc = run(file, COMMIT);
   if (rc != SQLITE_OK) return fail(file, rc, "cannot commit to", error);
   file->last_seq = last_seq;
+  return TKS_OK;
+}
+
+int tks__dayfile_settle(tks__dayfile *file, tks_error *error) {
+  int in_log = 0, copied = 0;
+  int rc = sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &copied);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot sync", error);
+  if (copied < in_log)
+    return tks__fail(error, TKS_ETIMEOUT, 0, "cannot sync %s: a reader keeps its log from being copied", file->path);
   return TKS_OK;
 }
 

@@ -11,7 +11,8 @@
  *   2. After any error the handle is good for nothing but discard: SQLite may have rolled back by itself, and after a failed
  *      fsync only a fresh look at the file tells what it holds.
  *   3. One connection writes and checkpoints a file. Readers open it with mode=ro.
- *   4. A sealed file is in journal mode DELETE without -wal: a single file that can be copied anywhere. */
+ *   4. A file is made under another name and renamed when its tables are there: one without tables is damaged.
+ *   5. A sealed file is in journal mode DELETE without -wal: a single file that can be copied anywhere. */
 #ifndef TKS_PERSIST_DAYFILE_H
 #define TKS_PERSIST_DAYFILE_H
 
@@ -58,6 +59,11 @@ const char *tks__dayfile_path(const tks__dayfile *file);
 int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, size_t count, uint64_t last_seq,
                        tks_error *error);
 
+/* For a file of which a write or sync failed, opened anew: its log may be readable and yet not on the disk, and another sync
+ * of it may claim success without writing anything. Copies the log into the database, which is synced. TKS_ETIMEOUT when
+ * a reader is in the way. */
+int tks__dayfile_settle(tks__dayfile *file, tks_error *error);
+
 /* Puts the write-ahead log on stable storage: what a commit under TKS_SYNC_NORMAL leaves undone. */
 int tks__dayfile_sync(tks__dayfile *file, tks_error *error);
 
@@ -72,8 +78,8 @@ void tks__dayfile_discard(tks__dayfile *file);
 
 /* ---- shared with readers of day files */
 
-/* Checks that an open connection is on a day file of a format known here. *empty: it has no tables at all (just created). */
-int tks__dayfile_check(struct sqlite3 *db, const char *path, bool *empty, tks_error *error);
+/* Checks that an open connection is on the file of this day, in a format known here. */
+int tks__dayfile_check(struct sqlite3 *db, const char *path, int32_t day, tks_error *error);
 
 /* Fills `error` from SQLite's state: maps its code to a TKS_E* one; the message becomes "<what> <path>: <SQLite's>". */
 int tks__sqlite_fail(struct sqlite3 *db, int rc, const char *what, const char *path, tks_error *error);

@@ -10,6 +10,7 @@
 /* One write takes at most so many records (and at least one batch): keeps a caught-up backlog from becoming one endless
  * transaction. */
 #define WRITE_RECORDS 100000
+#define FIRST_TEND_NS (2 * TKS__NS_PER_S)
 
 static void add(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
 static void set(_Atomic uint64_t *gauge, uint64_t n) { atomic_store_explicit(gauge, n, memory_order_relaxed); }
@@ -30,7 +31,10 @@ int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks_config *config, 
   lane->id = sink->ops->id;
   lane->durable_on_write = sink->durable_on_write;
   lane->through = first_seq - 1;
-  lane->tend_at_ns = tks__clock_monotonic_ns() + tend_interval_ns(lane);
+  lane->flush_target = UINT64_MAX;
+  /* The first one comes soon: it makes good what a crash left. */
+  int64_t first_tend_ns = tend_interval_ns(lane) < FIRST_TEND_NS ? tend_interval_ns(lane) : FIRST_TEND_NS;
+  lane->tend_at_ns = tks__clock_monotonic_ns() + first_tend_ns;
   atomic_init(&lane->written_seq, first_seq - 1);
   atomic_init(&lane->durable_seq, first_seq - 1);
   atomic_init(&lane->state, TKS_SINK_OK);
@@ -286,7 +290,8 @@ void tks__lane_dispatch(tks__lane *lane, int64_t now_ns, bool urgent) {
   /* Enough is waiting to be synced: do not let it eat the memory meant for the backlog. */
   bool sync_due = to_sync && (now_ns >= lane->sync_at_ns || lane->retained >= lane->config->backlog_records / 2 + 1);
   bool to_write = lane->count > lane->written;
-  if (sync_due || (to_sync && urgent && !to_write)) {
+  bool target_written = get(&lane->written_seq) >= lane->flush_target;
+  if (sync_due || (to_sync && urgent && (!to_write || target_written))) {
     lane->sync_target = get(&lane->written_seq);
     give(lane, &(tks__job){.kind = TKS__JOB_SYNC}, now_ns);
   } else if (to_write) {

@@ -38,6 +38,7 @@ typedef struct tks__lane {
   uint32_t attempts;    /* failed ones in a row */
   bool sync_failed;     /* the last sync; writes alone do not show that the sink is well again */
   int64_t retry_at_ns;  /* monotonic; 0: at once */
+  uint64_t flush_target;  /* set by the writer: the sequence number that an urgent sync is for */
   uint64_t requests_seen; /* flush requests that it has been given an attempt for */
   int64_t sync_at_ns;   /* 0: nothing to sync */
   int64_t tend_at_ns;

@@ -54,6 +54,7 @@ static int parse(const char *path, const char *bytes, size_t length, tks__manife
     memcpy(manifest->store_id, store_id, sizeof manifest->store_id);
     manifest->next_seq = (uint64_t)next_seq;
     manifest->clean = json_is_true(clean);
+    manifest->mixed = json_is_true(json_object_get(root, "mixed"));
   }
   json_decref(root);
   return code;
@@ -76,11 +77,13 @@ int tks__manifest_read(const tks__layout *layout, tks__manifest *manifest, bool 
 
 int tks__manifest_write(const tks__layout *layout, const tks__manifest *manifest, tks_error *error) {
   char path[TKS__PATH_MAX];
-  char text[256];
+  char text[320];
   tks__layout_manifest(layout, path);
   int n = snprintf(text, sizeof text,
-                   "{\"format\": %d, \"store_id\": \"%s\", \"backend\": \"%s\", \"next_seq\": %llu, \"clean\": %s}\n",
+                   "{\"format\": %d, \"store_id\": \"%s\", \"backend\": \"%s\", \"mixed\": %s, \"next_seq\": %llu,"
+                   " \"clean\": %s}\n",
                    TKS__MANIFEST_FORMAT, manifest->store_id, BACKENDS[manifest->backend],
+                   manifest->mixed ? "true" : "false",
                    (unsigned long long)manifest->next_seq, manifest->clean ? "true" : "false");
   int errnum = tks__fs_replace(path, text, (size_t)n);
   return errnum == 0 ? TKS_OK : tks__fail_errno(error, errnum, "cannot write %s", path);

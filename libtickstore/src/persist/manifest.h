@@ -1,6 +1,6 @@
 /* manifest.h - ROOT/store.json: what a store is, and from where its next sequence numbers may be taken.
  *
- *   {"format": 1, "store_id": "9f0c...", "backend": "sqlite", "next_seq": 132127, "clean": true}
+ *   {"format": 1, "store_id": "9f0c...", "backend": "sqlite", "mixed": false, "next_seq": 132127, "clean": true}
  *
  * While a writer has the store, next_seq is a reserve far above anything given out and clean is false. A clean close writes
  * the exact next number. After a crash numbering goes on at the reserve, so no number is ever given out twice, without
@@ -20,6 +20,7 @@
 typedef struct tks__manifest {
   uint64_t next_seq;
   uint32_t backend; /* TKS_SQLITE, TKS_JSON or TKS_DUAL: what the last writer wrote */
+  bool mixed; /* writers have differed in their backend: neither sink alone holds everything */
   bool clean;
   char store_id[33]; /* 32 hex digits */
 } tks__manifest;

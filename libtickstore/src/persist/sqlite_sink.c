@@ -2,6 +2,7 @@
  * transaction touches each symbol's pages once), hand them to the day file. A few day files stay open for late ticks. */
 #include "persist/sqlite_sink.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,10 @@ typedef struct sqlite_sink {
   tks__sqlite_sink_options options;
   open_day *days; /* max_open_days of room */
   size_t open_count;
-  bool swept; /* logs left behind by a crash were looked for */
+  int32_t *suspects; /* days of which a write or sync failed and was not made good */
+  size_t suspect_count, suspect_capacity;
+  bool all_suspect; /* there was no memory to note which */
+  uint64_t given_seq; /* the highest ever handed to write */
   /* scratch, grown to the largest write */
   const tks__record **picked;
   size_t picked_capacity;
@@ -66,43 +70,76 @@ static size_t index_of(const sqlite_sink *sink, int32_t day) {
   return i;
 }
 
-static void discard_day(sqlite_sink *sink, int32_t day) {
+/* After a failure: what the file holds is learnt by opening it again, and made good there (see open_file). */
+static void discard_failed(sqlite_sink *sink, int32_t day) {
+  if (tks__grow((void **)&sink->suspects, &sink->suspect_capacity, sink->suspect_count + 1, sizeof *sink->suspects))
+    sink->suspects[sink->suspect_count++] = day;
+  else
+    sink->all_suspect = true;
   size_t i = index_of(sink, day);
   if (i == sink->open_count) return;
   tks__dayfile_discard(sink->days[i].file);
   remove_day(sink, i);
 }
 
-/* Seals a day, or closes it as it is where a reader is in the way and it must go. */
-static bool seal_day(sqlite_sink *sink, size_t index, bool must) {
-  open_day *day = &sink->days[index];
-  bool sealed = tks__dayfile_seal(day->file);
-  if (!sealed && !must) return false;
-  if (!sealed) {
-    tks__log_write(sink->options.dayfile.log, TKS_LOG_INFO, "closed %s unsealed: a reader has it open",
-                   tks__dayfile_path(day->file));
-    tks__dayfile_discard(day->file);
-  }
-  remove_day(sink, index);
-  return sealed;
+static bool is_suspect(const sqlite_sink *sink, int32_t day) {
+  for (size_t i = 0; i < sink->suspect_count; i++)
+    if (sink->suspects[i] == day) return true;
+  return sink->all_suspect;
 }
 
-static void make_room(sqlite_sink *sink) {
-  if (sink->open_count < sink->options.max_open_days) return;
+static void clear_suspect(sqlite_sink *sink, int32_t day) {
+  size_t kept = 0;
+  for (size_t i = 0; i < sink->suspect_count; i++)
+    if (sink->suspects[i] != day) sink->suspects[kept++] = sink->suspects[i];
+  sink->suspect_count = kept;
+}
+
+/* Closes a day as it is, where a reader in the way keeps it from being sealed. Nothing unsynced is let go. */
+static int close_unsealed(sqlite_sink *sink, size_t index, tks_error *error) {
+  tks__dayfile *file = sink->days[index].file;
+  int code = sink->base.durable_on_write ? TKS_OK : tks__dayfile_sync(file, error);
+  if (code != TKS_OK) {
+    discard_failed(sink, tks__dayfile_day(file));
+    return code;
+  }
+  tks__log_write(sink->options.dayfile.log, TKS_LOG_WARN, "closed %s unsealed: a reader has it open",
+                 tks__dayfile_path(file));
+  tks__dayfile_discard(file);
+  remove_day(sink, index);
+  return TKS_OK;
+}
+
+static bool seal_day(sqlite_sink *sink, size_t index) {
+  if (!tks__dayfile_seal(sink->days[index].file)) return false;
+  remove_day(sink, index);
+  return true;
+}
+
+static int make_room(sqlite_sink *sink, tks_error *error) {
+  if (sink->open_count < sink->options.max_open_days) return TKS_OK;
   size_t oldest = 0;
   for (size_t i = 1; i < sink->open_count; i++)
     if (sink->days[i].used_ns < sink->days[oldest].used_ns) oldest = i;
   /* Not a rotation: the day may get more. */
-  (void)seal_day(sink, oldest, true);
+  return seal_day(sink, oldest) ? TKS_OK : close_unsealed(sink, oldest, error);
 }
 
 static int open_file(sqlite_sink *sink, int32_t day, tks__dayfile **file, tks_error *error) {
   size_t i = index_of(sink, day);
   if (i == sink->open_count) {
-    make_room(sink);
     tks__dayfile *opened;
-    int code = tks__dayfile_open(&sink->options.dayfile, day, &opened, error);
+    int code = make_room(sink, error);
+    if (code == TKS_OK) code = tks__dayfile_open(&sink->options.dayfile, day, &opened, error);
     if (code != TKS_OK) return code;
+    if (is_suspect(sink, day)) {
+      code = tks__dayfile_settle(opened, error);
+      if (code != TKS_OK) {
+        tks__dayfile_discard(opened);
+        return code;
+      }
+      clear_suspect(sink, day);
+    }
     sink->days[i = sink->open_count++].file = opened;
   }
   sink->days[i].used_ns = tks__clock_monotonic_ns();
@@ -115,7 +152,8 @@ static int open_file(sqlite_sink *sink, int32_t day, tks__dayfile **file, tks_er
 static int set_aside(sqlite_sink *sink, int32_t day, const tks_error *why, tks_error *error) {
   char path[TKS__PATH_MAX], aside[TKS__PATH_MAX];
   tks__layout_day_file(sink->options.dayfile.layout, day, path);
-  discard_day(sink, day);
+  discard_failed(sink, day);
+  clear_suspect(sink, day);
   const tks__dayfile_options *o = &sink->options.dayfile;
   if (o->release_readers != NULL) o->release_readers(o->release_context, day);
   int errnum = tks__layout_set_aside(path, aside);
@@ -179,17 +217,31 @@ no_memory:
   return false;
 }
 
+static uint64_t last_of(const tks__batch *const *batches, size_t count) {
+  while (count > 0 && batches[count - 1]->count == 0) count--;
+  return count > 0 ? batches[count - 1]->records[batches[count - 1]->count - 1].seq : 0;
+}
+
 static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day,
                           tks_error *error) {
   tks__dayfile *file;
   int code = open_file(sink, day, &file, error);
   if (code != TKS_OK) return code;
+  /* Every number in the file was handed over before, or is now. (After a failed sync what comes again comes in pieces, so
+   * not only these batches count.) A higher one is not of this store's making; records below it would be taken for stored
+   * and be lost. */
+  if (tks__dayfile_last_seq(file) > sink->given_seq) {
+    code = tks__fail(error, TKS_EDAYFILE, 0, "%s holds sequence numbers up to %llu, beyond this store's: not written by it",
+                     tks__dayfile_path(file), (unsigned long long)tks__dayfile_last_seq(file));
+    discard_failed(sink, day);
+    return code;
+  }
   size_t n = pick(sink, batches, count, day, tks__dayfile_last_seq(file));
   if (n == 0) return TKS_OK; /* an earlier try had stored them */
   uint64_t last_seq = sink->picked[n - 1]->seq;
   if (!group_by_symbol(sink, n)) return tks__fail(error, TKS_ENOMEM, 0, "out of memory grouping a batch");
   code = tks__dayfile_write(file, sink->grouped, n, last_seq, error);
-  if (code != TKS_OK) discard_day(sink, day);
+  if (code != TKS_OK) discard_failed(sink, day);
   return code;
 }
 
@@ -197,7 +249,7 @@ static int write_day(sqlite_sink *sink, const tks__batch *const *batches, size_t
                      tks_error *error) {
   tks_error first;
   int code = write_day_once(sink, batches, count, day, &first);
-  if (code == TKS_EDAYFILE || code == TKS_EFORMAT) {
+  if (code == TKS_EDAYFILE) {
     code = set_aside(sink, day, &first, error);
     return code == TKS_OK ? write_day_once(sink, batches, count, day, error) : code;
   }
@@ -230,12 +282,18 @@ static int sink_write(tks__sink *base, const tks__batch *const *batches, size_t 
   if (!tks__grow((void **)&sink->picked, &sink->picked_capacity, total, sizeof(void *)) ||
       !tks__grow((void **)&sink->grouped, &sink->grouped_capacity, total, sizeof(void *)))
     return tks__fail(error, TKS_ENOMEM, 0, "out of memory writing a batch of %zu", total);
-  int code = TKS_OK;
+  uint64_t last = last_of(batches, count);
+  if (last > sink->given_seq) sink->given_seq = last;
+  /* A day that fails does not hold up the others, unless all would fail alike. The whole comes again, and what is stored
+   * by then is passed over. */
+  int first = TKS_OK;
   int64_t after = INT64_MIN;
-  for (int32_t day; code == TKS_OK && next_day(batches, count, after, &day); after = day)
-    code = write_day(sink, batches, count, day, error);
+  for (int32_t day; first != TKS_ENOMEM && first != TKS_EDISKFULL && next_day(batches, count, after, &day); after = day) {
+    int code = write_day(sink, batches, count, day, first == TKS_OK ? error : NULL);
+    if (first == TKS_OK || code == TKS_ENOMEM || code == TKS_EDISKFULL) first = code == TKS_OK ? first : code;
+  }
   update_gauges(sink);
-  return code;
+  return first;
 }
 
 static int sink_sync(tks__sink *base, tks_error *error) {
@@ -244,9 +302,7 @@ static int sink_sync(tks__sink *base, tks_error *error) {
   for (size_t i = 0; i < sink->open_count; i++) {
     int code = tks__dayfile_sync(sink->days[i].file, error);
     if (code == TKS_OK) continue;
-    /* A failed sync is final for this handle: what the file holds is learnt by opening it again. */
-    tks__dayfile_discard(sink->days[i].file);
-    remove_day(sink, i);
+    discard_failed(sink, tks__dayfile_day(sink->days[i].file));
     return code;
   }
   return TKS_OK;
@@ -254,17 +310,23 @@ static int sink_sync(tks__sink *base, tks_error *error) {
 
 /* ---------------------------------------------------------------- tend */
 
-/* Seals the day files that a crashed process left with a log beside them. */
+static bool has_beside(const char *path, const char *suffix) {
+  char beside[TKS__PATH_MAX + 16];
+  int64_t size;
+  (void)snprintf(beside, sizeof beside, "%s%s", path, suffix);
+  return tks__fs_size(beside, &size) == 0;
+}
+
+/* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them. */
 static void sweep(sqlite_sink *sink) {
   const tks__dayfile_options *o = &sink->options.dayfile;
   tks__days days;
   if (tks__layout_list_days(o->layout, INT32_MIN, INT32_MAX, &days) != 0) return;
   for (size_t i = 0; i < days.count; i++) {
-    char path[TKS__PATH_MAX + 8];
-    int64_t size;
+    char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
-    strcat(path, "-wal");
-    if (tks__fs_size(path, &size) != 0 || index_of(sink, days.days[i]) < sink->open_count) continue;
+    if (index_of(sink, days.days[i]) < sink->open_count) continue;
+    if (!has_beside(path, "-wal") && !has_beside(path, "-journal")) continue;
     tks__dayfile *file;
     tks_error error;
     if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
@@ -278,15 +340,12 @@ static void sweep(sqlite_sink *sink) {
 static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
   (void)error;
-  if (!sink->swept) {
-    sink->swept = true;
-    sweep(sink);
-  }
+  sweep(sink);
   int32_t today = tks__utc_day(now_ns);
   int64_t idle_before = tks__clock_monotonic_ns() - (int64_t)sink->options.late_close_s * TKS__NS_PER_S;
   for (size_t i = sink->open_count; i-- > 0;) {
     if (tks__dayfile_day(sink->days[i].file) >= today || sink->days[i].used_ns > idle_before) continue;
-    if (seal_day(sink, i, false)) atomic_fetch_add_explicit(&base->gauges.rotations, 1, memory_order_relaxed);
+    if (seal_day(sink, i)) atomic_fetch_add_explicit(&base->gauges.rotations, 1, memory_order_relaxed);
   }
   update_gauges(sink);
   return TKS_OK;
@@ -294,15 +353,20 @@ static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
 
 static int sink_close(tks__sink *base, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
-  (void)error;
-  while (sink->open_count > 0) (void)seal_day(sink, sink->open_count - 1, true);
+  int code = TKS_OK;
+  while (sink->open_count > 0) {
+    if (seal_day(sink, sink->open_count - 1)) continue;
+    int one = close_unsealed(sink, sink->open_count - 1, code == TKS_OK ? error : NULL);
+    if (code == TKS_OK) code = one;
+  }
+  tks__free(sink->suspects);
   tks__free(sink->picked);
   tks__free(sink->grouped);
   tks__free(sink->starts);
   tks__free(sink->touched);
   tks__free(sink->days);
   tks__free(sink);
-  return TKS_OK;
+  return code;
 }
 
 static const tks__sink_ops OPS = {

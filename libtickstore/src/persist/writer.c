@@ -262,7 +262,10 @@ static void pump_once(tks__writer *writer, bool *has_room) {
   note_requests(writer, now_ns);
   *has_room = take_due(writer, now_ns);
   bool urgent = atomic_load(&writer->closing) || relaxed(&writer->flush_target) > relaxed(&writer->durable_seq);
-  for (size_t i = 0; i < writer->lane_count; i++) tks__lane_dispatch(&writer->lanes[i], now_ns, urgent);
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    writer->lanes[i].flush_target = relaxed(&writer->flush_target);
+    tks__lane_dispatch(&writer->lanes[i], now_ns, urgent);
+  }
   publish_progress(writer);
 }
 
@@ -280,7 +283,8 @@ static void pump(tks__writer *writer) {
 
   if (tks__queue_tail(&writer->queue) + RESERVE_AHEAD > writer->options.reserved_seq)
     writer->options.reserved_seq =
-        writer->options.reserve(writer->options.reserve_context, tks__queue_tail(&writer->queue));
+        writer->options.reserve(writer->options.reserve_context, tks__queue_tail(&writer->queue),
+                                writer->options.reserved_seq);
 
   bool over = writer->close_deadline_ns != 0 &&
               (settled(writer) || tks__clock_monotonic_ns() >= writer->close_deadline_ns);

@@ -28,8 +28,8 @@ typedef struct tks__writer_options {
   const tks_config *config; /* borrowed, like all pointers here */
   const tks__log *log;
   uint64_t first_seq;
-  /* Called on the loop's thread when sequence numbers approach `reserved_seq`; returns the new reserve. */
-  uint64_t (*reserve)(void *context, uint64_t last_seq);
+  /* Called on the loop's thread when sequence numbers approach the reserve; returns the new one, or the old on failure. */
+  uint64_t (*reserve)(void *context, uint64_t last_seq, uint64_t reserved_seq);
   void *reserve_context;
   uint64_t reserved_seq;
 } tks__writer_options;

@@ -80,6 +80,10 @@ static const tks__reader_day *current_day(const tks__cursor *cursor) {
   return &cursor->days.days[i];
 }
 
+static bool is_wanted(const tks__stretch *t, const tks__record *r) {
+  return r->ts_ns >= t->from_ns && r->ts_ns < t->to_ns && r->seq <= t->max_seq && (t->source == 0 || r->source == t->source);
+}
+
 static void leave_day(tks__cursor *cursor) {
   tks__json_day_free(&cursor->json);
   cursor->json = (tks__json_day){0};
@@ -87,6 +91,36 @@ static void leave_day(tks__cursor *cursor) {
   cursor->day_open = false;
   cursor->stretch.started = false;
   cursor->day++;
+}
+
+/* Puts what is left of the pending records in reading order, each once: one may be pending for SQLite and in a JSON file. */
+static void sort_pending(tks__cursor *cursor) {
+  tks__record *records = cursor->pending.records + cursor->pending_at;
+  size_t count = cursor->pending.count - cursor->pending_at;
+  if (count < 2) return;
+  qsort(records, count, sizeof *records, cursor->stretch.descending ? by_time_descending : by_time);
+  size_t kept = 1;
+  for (size_t i = 1; i < count; i++)
+    if (by_time(&records[i], &records[kept - 1]) != 0) records[kept++] = records[i];
+  cursor->pending.count = cursor->pending_at + kept;
+}
+
+/* Of a day that is in both sinks, JSON's part goes to what is merged with the disk; what both have is seen once (invariant 1). */
+static int merge_json_in(tks__cursor *cursor, const tks__reader *reader, int32_t day, tks_error *error) {
+  tks__json_day json;
+  const tks__stretch *t = &cursor->stretch;
+  int code = tks__json_day_read(reader->layout, &reader->symbols->names, reader->sources, t->symbol, day, &json, error);
+  if (code != TKS_OK && code != TKS_EDAYFILE) return code;
+  tks__pending *p = &cursor->pending;
+  if (!tks__grow((void **)&p->records, &p->capacity, p->count + json.count, sizeof *p->records)) {
+    tks__json_day_free(&json);
+    return tks__fail(error, TKS_ENOMEM, 0, "out of memory reading a range");
+  }
+  for (size_t i = 0; i < json.count; i++)
+    if (is_wanted(t, &json.records[i])) p->records[p->count++] = json.records[i];
+  tks__json_day_free(&json);
+  sort_pending(cursor);
+  return code;
 }
 
 static int open_day(tks__cursor *cursor, const tks__reader *reader, tks_error *error) {
@@ -99,6 +133,9 @@ static int open_day(tks__cursor *cursor, const tks__reader *reader, tks_error *e
       qsort(cursor->json.records, cursor->json.count, sizeof *cursor->json.records, by_time_descending);
     /* Nothing was read, and the next call tries again. A damaged day is open with what could be read of it. */
     if (code != TKS_OK && code != TKS_EDAYFILE) return code;
+  } else if (day->also_json) {
+    code = merge_json_in(cursor, reader, day->day, error);
+    if (code != TKS_OK && code != TKS_EDAYFILE) return code;
   }
   cursor->day_open = true;
   /* Of a file that was set aside the caller learns once, and reads on in the new one. */
@@ -110,37 +147,29 @@ static size_t read_json(tks__cursor *cursor, tks__record *records, size_t capaci
   size_t count = 0;
   while (count < capacity && cursor->json_at < cursor->json.count) {
     const tks__record *r = &cursor->json.records[cursor->json_at++];
-    if (r->ts_ns >= t->from_ns && r->ts_ns < t->to_ns && r->seq <= t->max_seq &&
-        (t->source == 0 || r->source == t->source))
-      records[count++] = *r;
+    if (is_wanted(t, r)) records[count++] = *r;
   }
   return count;
 }
 
-/* Reads the next disk records, from as many days as it takes to have any. *count 0: the disk is at its end. */
+/* Reads the next records of the open day, and leaves it at its end. */
 static int read_disk(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity, size_t *count,
                      tks_error *error) {
   *count = 0;
   int code = TKS_OK;
-  while (code == TKS_OK && *count == 0 && cursor->day < cursor->days.count) {
-    if (!cursor->day_open) {
-      code = open_day(cursor, reader, error);
-      if (code != TKS_OK) break;
-    }
-    const tks__reader_day *day = current_day(cursor);
-    if (day->sink == TKS_JSON)
-      *count = read_json(cursor, records, capacity);
-    else
-      code = tks__sqlite_day_read(reader->pool, day->day, &reader->symbols->names, reader->sources, &cursor->stretch,
-                                  records, capacity, count, error);
-    if (*count > 0) {
-      cursor->stretch.started = true;
-      cursor->stretch.ts_ns = records[*count - 1].ts_ns;
-      cursor->stretch.seq = records[*count - 1].seq;
-    }
-    bool damaged = code == TKS_EDAYFILE || code == TKS_EFORMAT;
-    if (damaged || (code == TKS_OK && *count < capacity && (day->sink == TKS_SQLITE || *count == 0))) leave_day(cursor);
+  const tks__reader_day *day = current_day(cursor);
+  if (day->sink == TKS_JSON)
+    *count = read_json(cursor, records, capacity);
+  else
+    code = tks__sqlite_day_read(reader->pool, day->day, &reader->symbols->names, reader->sources, &cursor->stretch, records,
+                                capacity, count, error);
+  if (*count > 0) {
+    cursor->stretch.started = true;
+    cursor->stretch.ts_ns = records[*count - 1].ts_ns;
+    cursor->stretch.seq = records[*count - 1].seq;
   }
+  bool damaged = code == TKS_EDAYFILE || code == TKS_EFORMAT;
+  if (damaged || (code == TKS_OK && *count < capacity && (day->sink == TKS_SQLITE || *count == 0))) leave_day(cursor);
   return code;
 }
 
@@ -181,6 +210,10 @@ int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record
   while (n < capacity && code == TKS_OK) {
     bool buffered = cursor->buffer_at < cursor->buffer_count;
     bool disk_left = cursor->day < cursor->days.count;
+    if (!buffered && disk_left && !cursor->day_open) {
+      code = open_day(cursor, reader, error);
+      continue;
+    }
     if (!buffered && disk_left) {
       if (cursor->pending_at < cursor->pending.count) {
         code = fill_buffer(cursor, reader, error);

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/utc.h"
 #include "persist/json_day.h"
+#include "query/cursor.h"
 
 /* Up to which sequence number a file was counted: what is pending and above comes on top. */
 typedef struct counted {
@@ -50,12 +51,24 @@ static bool note_file(listing_work *work, int32_t day, uint32_t symbol, uint64_t
 
 static int no_memory(tks_error *error) { return tks__fail(error, TKS_ENOMEM, 0, "out of memory listing symbols"); }
 
-static int add_sqlite_day(listing_work *work, int32_t day, tks_error *error) {
+static bool has_json_file(const tks__reader *reader, uint32_t symbol, int32_t day) {
+  const tks__name *name = tks__names_get(&reader->symbols->names, symbol);
+  char path[TKS__PATH_MAX];
+  int64_t size;
+  tks__layout_json_file(reader->layout, name->text, name->length, day, path);
+  return tks__fs_size(path, &size) == 0;
+}
+
+static int add_sqlite_day(listing_work *work, const tks__reader_day *reader_day, tks_error *error) {
+  int32_t day = reader_day->day;
   tks__day_summary summary;
   int code = tks__sqlite_day_summary(work->reader->pool, day, &work->reader->symbols->names, &summary, error);
   if (code != TKS_OK) return code;
   bool ok = note_file(work, day, 0, summary.last_seq);
-  for (size_t i = 0; i < summary.count && ok; i++) ok = add_symbol(work, &summary.symbols[i]);
+  /* A symbol that JSON has on this day too is counted with both: see add_mixed. */
+  for (size_t i = 0; i < summary.count && ok; i++)
+    if (!reader_day->also_json || !has_json_file(work->reader, summary.symbols[i].symbol, day))
+      ok = add_symbol(work, &summary.symbols[i]);
   tks__free(summary.symbols);
   if (!ok) return no_memory(error);
   return tks__reader_check_aside(work->reader, 0, &(tks__reader_day){.day = day, .sink = TKS_SQLITE}, error);
@@ -82,6 +95,34 @@ static int add_json_file(listing_work *work, uint32_t symbol, int32_t day, tks_e
   if (!ok) return no_memory(error);
   if (code != TKS_OK) return code;
   return tks__reader_check_aside(work->reader, symbol, &(tks__reader_day){.day = day, .sink = TKS_JSON}, error);
+}
+
+/* One symbol's day that is in both sinks: counted by reading it, since neither summary is complete. */
+static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error *error) {
+  tks__reader on_disk = *work->reader;
+  on_disk.writer = NULL; /* what is pending is added at the end */
+  const tks__cursor_spec spec = {
+      .symbol = symbol,
+      .from_ns = tks__utc_day_start_ns(day),
+      .to_ns = tks__utc_day_start_ns(day + 1),
+      .limit = TKS_NO_LIMIT,
+      .max_seq = INT64_MAX,
+  };
+  tks__day_symbol sum = {.symbol = symbol, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
+  tks__cursor cursor;
+  int code = tks__cursor_init(&cursor, &on_disk, &spec, error);
+  if (code != TKS_OK) return code;
+  tks__record records[128];
+  for (size_t count = 1; code == TKS_OK && count > 0;) {
+    code = tks__cursor_next(&cursor, &on_disk, records, sizeof records / sizeof records[0], &count, error);
+    for (size_t i = 0; i < count; i++) {
+      sum.count++;
+      if (records[i].ts_ns < sum.first_ns) sum.first_ns = records[i].ts_ns;
+      if (records[i].ts_ns > sum.last_ns) sum.last_ns = records[i].ts_ns;
+    }
+  }
+  tks__cursor_deinit(&cursor);
+  return sum.count == 0 || add_symbol(work, &sum) ? code : no_memory(error);
 }
 
 /* The first failure of a single day is kept; others of its kind do not stop the rest. */
@@ -140,9 +181,10 @@ static const tks__reader_day *find_day(const tks__reader_days *days, int32_t day
 static int visit_json(void *context, uint32_t symbol, int32_t day) {
   json_visit *v = context;
   const tks__reader_day *found = find_day(v->days, day);
-  if (found == NULL || found->sink != TKS_JSON) return 0;
+  if (found == NULL || (found->sink != TKS_JSON && !found->also_json)) return 0;
   tks_error this_error;
-  int code = add_json_file(v->work, symbol, day, &this_error);
+  int code = found->also_json ? add_mixed(v->work, symbol, day, &this_error)
+                              : add_json_file(v->work, symbol, day, &this_error);
   return go_on(code, v->first, v->error, &this_error) ? 0 : -1;
 }
 
@@ -186,7 +228,7 @@ static int list_impl(listing_work *work, tks_error *error) {
     bool on = true;
     for (size_t i = 0; i < days.count && on; i++)
       if (days.days[i].sink == TKS_SQLITE)
-        on = go_on(add_sqlite_day(work, days.days[i].day, &this_error), &first, error, &this_error);
+        on = go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
     json_visit visit = {.work = work, .days = &days, .first = &first, .error = error};
     if (on) {
       int errnum = for_json_symbols(reader, visit_json, &visit);

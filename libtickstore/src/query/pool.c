@@ -69,7 +69,11 @@ static int configure(tks__connection *connection, const tks__pool_options *o, co
   (void)sqlite3_extended_result_codes(db, 1);
   (void)sqlite3_busy_timeout(db, (int)o->busy_timeout_ms);
   sqlite3_progress_handler(db, PROGRESS_STEPS, stop_when_late, connection);
-  int code = tks__dayfile_check(db, path, &connection->empty, error);
+  int code = tks__dayfile_check(db, path, connection->day, error);
+  /* A crash left a rollback journal, which only a writer may play back; it does so soon after it opens the store. */
+  if (code == TKS_EIO && (sqlite3_errcode(db) & 0xff) == SQLITE_READONLY)
+    return tks__fail(error, TKS_EDAYFILE, sqlite3_extended_errcode(db),
+                     "%s was being changed when its writer died; open the store for writing once to repair it", path);
   if (code == TKS_ETIMEOUT)
     return tks__fail(error, TKS_EDEADLINE, sqlite3_extended_errcode(db), "%s was locked for longer than %u ms", path,
                      o->busy_timeout_ms);
@@ -100,7 +104,7 @@ static int open_connection(const tks__pool *pool, int32_t day, tks__connection *
   int rc = sqlite3_open_v2(path, &connection->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
   int code = rc == SQLITE_OK ? configure(connection, &pool->options, path, error)
                              : tks__sqlite_fail(connection->db, rc, "cannot open", path, error);
-  if (code != TKS_OK || connection->empty) {
+  if (code != TKS_OK) {
     close_connection(connection);
     return code;
   }

@@ -35,7 +35,6 @@ typedef struct tks__connection {
   int64_t used_ns;
   int64_t deadline_ns; /* of the running read */
   int32_t day;
-  bool empty; /* the file has no tables yet */
   bool in_use;
   bool doomed; /* close at release */
 } tks__connection;
@@ -53,7 +52,7 @@ int tks__pool_init(tks__pool *pool, const tks__pool_options *options);
 void tks__pool_deinit(tks__pool *pool); /* no connection is in use */
 
 /* A connection on a day's file, checked to be one, with its read deadline set. *connection is NULL (and the result TKS_OK) when the day has
- * no file or an empty one. Waits while all are in use. TKS_EDAYFILE, TKS_EFORMAT, TKS_EDEADLINE, TKS_EIO, TKS_ENOMEM. */
+ * no file. Waits while all are in use. TKS_EDAYFILE, TKS_EFORMAT, TKS_EDEADLINE, TKS_EIO, TKS_ENOMEM. */
 int tks__pool_acquire(tks__pool *pool, int32_t day, tks__connection **connection, tks_error *error);
 
 /* `broken`: an error was seen on it; it is closed. */

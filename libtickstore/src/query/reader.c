@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-/* Both lists ascend; where a day is in both, the primary wins. */
+/* Both lists ascend; where a day is in both, the primary wins, or both are read. */
 static int merge(const tks__reader *reader, const tks__days *sqlite, const tks__days *json, tks__reader_days *out) {
   out->days = tks__calloc(sqlite->count + json->count + 1, sizeof *out->days);
   if (out->days == NULL) return TKS_ENOMEM;
@@ -11,8 +11,11 @@ static int merge(const tks__reader *reader, const tks__days *sqlite, const tks__
   while (s < sqlite->count || j < json->count) {
     bool has_sqlite = s < sqlite->count && (j == json->count || sqlite->days[s] <= json->days[j]);
     bool has_json = j < json->count && (s == sqlite->count || json->days[j] <= sqlite->days[s]);
-    uint32_t sink = has_sqlite && has_json ? reader->primary : has_sqlite ? TKS_SQLITE : TKS_JSON;
-    out->days[out->count++] = (tks__reader_day){.day = has_sqlite ? sqlite->days[s] : json->days[j], .sink = sink};
+    bool both = has_sqlite && has_json;
+    tks__reader_day *day = &out->days[out->count++];
+    day->day = has_sqlite ? sqlite->days[s] : json->days[j];
+    day->also_json = both && reader->mixed;
+    day->sink = both && !reader->mixed ? reader->primary : has_sqlite ? TKS_SQLITE : TKS_JSON;
     s += has_sqlite;
     j += has_json;
   }

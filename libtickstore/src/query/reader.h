@@ -1,7 +1,8 @@
 /* reader.h - everything a query reads from: the days on disk, what is not yet written, and the names.
  *
- * A day is read from the primary sink; where that has nothing of the day, from the other one. So a store that moved from JSON to
- * SQLite (or back) is read across the change. */
+ * A day is read from the primary sink; where that has nothing of the day, from the other one. Where both have something and the
+ * store's writers have differed in their backend, neither may be complete: both are read, and a record that is in both counts
+ * once. So a store that moved from JSON to SQLite (or back) is read across the change. */
 #ifndef TKS_QUERY_READER_H
 #define TKS_QUERY_READER_H
 
@@ -16,6 +17,7 @@ typedef struct tks__reader {
   tks__symbols *symbols;
   tks__names *sources;
   tks__writer *writer; /* NULL: read-only, nothing is pending */
+  bool mixed;          /* writers have differed in their backend */
   uint32_t primary;    /* TKS_SQLITE or TKS_JSON */
   uint32_t ring_records;
 } tks__reader;
@@ -24,6 +26,7 @@ typedef struct tks__reader {
 typedef struct tks__reader_day {
   int32_t day;
   uint32_t sink;
+  bool also_json; /* sink is TKS_SQLITE, and what JSON has of the day is to be merged in */
 } tks__reader_day;
 
 typedef struct tks__reader_days {
