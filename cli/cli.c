@@ -109,6 +109,35 @@ bool cli_parse_time(const char *text, int64_t *ts_ns) {
   return parse_integer_time(text, ts_ns);
 }
 
+/* The same date in a year that is in range is a time: then it was the year. */
+static bool wrong_year(const char *text) {
+  char moved[64];
+  int64_t ts_ns;
+  size_t length = strlen(text);
+  if (length < 10 || length >= sizeof moved || strspn(text, "0123456789") != 4) return false;
+  int year = atoi(text);
+  bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+  memcpy(moved, text, length + 1);
+  memcpy(moved, leap ? "2000" : "2001", 4);
+  return cli_parse_time(moved, &ts_ns);
+}
+
+/* The same for an integer: its sign, one digit and its unit. */
+static bool wrong_number(const char *text) {
+  char moved[16] = "1";
+  int64_t ts_ns;
+  const char *number = text + (text[0] == '-' || text[0] == '+');
+  size_t digits = strspn(number, "0123456789");
+  if (digits == 0 || strlen(number + digits) > 2) return false;
+  strcat(moved, number + digits);
+  return parse_integer_time(moved, &ts_ns);
+}
+
+const char *cli_time_problem(const char *text) {
+  if (wrong_year(text) || wrong_number(text)) return "outside the times that can be given, 1677-09-22 to 2262-04-11";
+  return "not a time (RFC 3339, a date, or an integer with ns, us, ms or s)";
+}
+
 bool cli_parse_count(const char *text, int64_t max, int64_t *count) {
   if (text[0] < '0' || text[0] > '9') return false;
   char *end = NULL;

@@ -48,6 +48,9 @@ const char *cli_store_path(const char *subcommand, const char *argument);
 /* RFC 3339, a plain date (its midnight), or an integer with unit ns, us, ms or s (ns where there is none). */
 bool cli_parse_time(const char *text, int64_t *ts_ns);
 
+/* What is wrong with a text that cli_parse_time refuses: no time at all, or one that 64 bits of nanoseconds do not hold. */
+const char *cli_time_problem(const char *text);
+
 /* A whole number from 1 to `max`. */
 bool cli_parse_count(const char *text, int64_t max, int64_t *count);
 

@@ -124,7 +124,8 @@ static bool replace_metrics(const char *path, const tks_store_stats *stats) {
 /* The first failure is said; what could not be written in between may still come in the end. */
 static void write_metrics(demo_run *demo) {
   if (demo->metrics == NULL || replace_metrics(demo->metrics, &demo->stats)) return;
-  if (!demo->metrics_failed) cli_data_error("demo", "cannot write the metrics to %s: %s", demo->metrics, strerror(errno));
+  if (!demo->metrics_failed)
+    cli_data_error("demo", "cannot write the metrics to %s: %s", demo->metrics, strerror(errno));
   demo->metrics_failed = true;
 }
 

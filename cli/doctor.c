@@ -21,7 +21,8 @@
 static const char help[] =
     "usage: tickstore doctor [--store DIR] [--full] [--format table|csv|json]\n\n"
     "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs left\n"
-    "behind, files that are not in place; and says what to do about each problem. The exit code is 1 if there is one.\n\n"
+    "behind, files that are not in place; and says what to do about each problem. The exit code is 1 if there is "
+    "one.\n\n"
     "  --full           read every row too: SQLite's integrity check, counts against summaries, every JSON line, and\n"
     "                   whether SQLite and JSON of a day hold the same\n"
     "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line)\n"
@@ -151,8 +152,9 @@ static size_t report_problems(const char *subcommand, const char *store, const d
  * past day may still be open for late quotes. */
 static void note_wals(const day_list *days, writer_state writer) {
   char bytes[HUMAN_MAX], text[TKS__UTC_TEXT_MAX];
-  const char *known = "that no writer is working on: the last one ended without closing. Nothing is lost: readers see it, "
-                      "and the next writer takes it in";
+  const char *known =
+      "that no writer is working on: the last one ended without closing. Nothing is lost: readers see it, "
+      "and the next writer takes it in";
   const char *unknown = "that a writer may be working on. If none is, the last one ended without closing; nothing is "
                         "lost: readers see it, and the next writer takes it in";
   if (writer == WRITER_ACTIVE) return;
@@ -160,8 +162,7 @@ static void note_wals(const day_list *days, writer_state writer) {
     const tks_day_info *day = &days->items[i];
     if (day->wal_bytes == 0) continue;
     tks__utc_format_day(tks__utc_day(day->day_ns), text);
-    fprintf(stderr,
-            "note: %s has %s of write-ahead log %s. Until then, copy the -wal file with its day file.\n", text,
+    fprintf(stderr, "note: %s has %s of write-ahead log %s. Until then, copy the -wal file with its day file.\n", text,
             human_bytes(day->wal_bytes, bytes), writer == WRITER_NONE ? known : unknown);
   }
 }
@@ -195,15 +196,14 @@ static size_t compare_sinks(const char *subcommand, const day_list *days, const 
       snprintf(what, sizeof what, "json holds %" PRIu64 " of sqlite's %" PRIu64, json->count, sqlite->count);
     else if (sqlite->count < json->count)
       snprintf(what, sizeof what, "sqlite holds %" PRIu64 " of json's %" PRIu64, sqlite->count, json->count);
-    else
-      snprintf(what, sizeof what, "json holds %" PRIu64 " symbols, sqlite %" PRIu64, json->symbols, sqlite->symbols);
+    else snprintf(what, sizeof what, "json holds %" PRIu64 " symbols, sqlite %" PRIu64, json->symbols, sqlite->symbols);
     if (must) {
       problems++;
       cli_data_error(subcommand, "%s: %s; to do: %s", date, what,
                      sqlite->count >= json->count
-                         ? "readers take SQLite, which is not the one that lacks; do not rely on the JSON of that day"
-                         : "readers take SQLite; to have what only JSON holds, import that day's JSON files (--format "
-                           "jsonl) into a new store");
+                         ? "do not rely on the JSON of that day; readers have what SQLite holds"
+                         : "what reads SQLite alone (sql, sqlite3) lacks the rest; to have it there too, import that "
+                           "day's JSON files (--format jsonl) into a new store");
     } else {
       fprintf(stderr, "note: %s: %s\n", date, what);
     }
@@ -324,8 +324,10 @@ static void note_files(const char *store, bool tails) {
   file_walk walk = {.store = store, .tails = tails};
   walk_folder(&walk, "db", false, 0);
   walk_folder(&walk, "json", true, 0);
-  if (walk.misplaced > NAMED_FILES) fprintf(stderr, "note: and %zu more that are not in place\n", walk.misplaced - NAMED_FILES);
-  if (walk.cut > NAMED_FILES) fprintf(stderr, "note: and %zu more JSON files whose last line is cut off\n", walk.cut - NAMED_FILES);
+  if (walk.misplaced > NAMED_FILES)
+    fprintf(stderr, "note: and %zu more that are not in place\n", walk.misplaced - NAMED_FILES);
+  if (walk.cut > NAMED_FILES)
+    fprintf(stderr, "note: and %zu more JSON files whose last line is cut off\n", walk.cut - NAMED_FILES);
 }
 
 static int examine(const char *subcommand, tks_store *store, const doctor_options *options) {

@@ -67,8 +67,7 @@ static bool open_run(import_run *run) {
   if (run->options.strict) run->feed->capacity = 1;
   tks_store_stats stats = {.struct_size = sizeof stats};
   tks_stats(run->feed->store, &stats, NULL);
-  if (import_ledger_open(&run->ledger, run->options.store) &&
-      import_ledger_end_intents(&run->ledger, stats.first_seq))
+  if (import_ledger_open(&run->ledger, run->options.store) && import_ledger_end_intents(&run->ledger, stats.first_seq))
     return true;
   cli_data_error("import", "%s", run->ledger.error);
   import_ledger_close(&run->ledger);
@@ -101,8 +100,7 @@ static int report(import_run *run, import_outcome outcome) {
 static void fail_run(import_run *run) {
   cli_data_error("import", "%s", run->error);
   tks_store_stats stats = {.struct_size = sizeof stats};
-  if (tks_stats(run->feed->store, &stats, NULL) >= 0)
-    import_ledger_end_intents(&run->ledger, stats.last_seq + 1);
+  if (tks_stats(run->feed->store, &stats, NULL) >= 0) import_ledger_end_intents(&run->ledger, stats.last_seq + 1);
   uint64_t uncertain = import_ledger_uncommitted_files(&run->ledger);
   run->report.imported -= uncertain < run->report.imported ? uncertain : run->report.imported;
   fputs("tickstore import: closing the store; give the same files again to go on\n", stderr);

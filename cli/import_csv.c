@@ -267,7 +267,7 @@ static import_step csv_next(import_reader *reader, import_row *row, import_reaso
     return IMPORT_BAD;
   }
   import_row_init(row);
-  if (parse_row(csv, text, length, row, reason)) return IMPORT_ROW;
+  if (parse_row(csv, text, length, row, reason) && import_lines_whole(&csv->lines, reader, reason)) return IMPORT_ROW;
   import_lines_shrink(&csv->lines);
   import_lines_hold_if_cut(&csv->lines);
   return IMPORT_BAD;

@@ -2,8 +2,8 @@
 #include "import_feed.h"
 
 #include <inttypes.h>
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -17,8 +17,10 @@ enum {
   BACKLOG_RECORDS = 262144,
   RING_RECORDS = 16, /* nobody asks this process for recent quotes */
   BLOCK_LIMIT_MS = 60000,
-  PATIENCE_S = 60,   /* without a record written or made durable */
-  WAIT_NS = 1000000, /* at first; doubles while nothing is written */
+  PATIENCE_S = 60,        /* without a record written or made durable */
+  SICK_PATIENCE_S = 15,   /* likewise while a sink is degraded: the next run goes on exactly */
+  CLOSE_LIMIT_MS = 10000, /* likewise */
+  WAIT_NS = 1000000,      /* at first; doubles while nothing is written */
   WAIT_MAX_NS = 64000000,
   FLUSH_SLICE_MS = 500,
 };
@@ -41,6 +43,8 @@ static bool fail(import_feed *feed, const char *what, const tks_error *error) {
 bool import_feed_open(import_feed *feed, const import_store *settings, import_report *report) {
   memset(feed, 0, sizeof *feed);
   feed->report = report;
+  feed->root = settings->path;
+  feed->backend = settings->backend;
   feed->capacity = IMPORT_ARRAY;
   tks_config config;
   tks_error error = {0};
@@ -54,6 +58,7 @@ bool import_feed_open(import_feed *feed, const import_store *settings, import_re
   config.batch_records = BATCH_RECORDS;
   config.backlog_records = BACKLOG_RECORDS;
   config.ring_records = RING_RECORDS;
+  config.close_limit_ms = CLOSE_LIMIT_MS;
   config.log_level = TKS_LOG_WARN;
   config.log = log_line;
   aside = false;
@@ -149,6 +154,14 @@ static const char *obstacle(const tks_store_stats *stats, bool *fatal) {
   return stats->queued + IMPORT_ARRAY > QUEUE_RECORDS ? "the disk is too slow" : NULL;
 }
 
+static bool is_degraded(const tks_store_stats *stats) {
+  return stats->sinks[0].state == TKS_SINK_DEGRADED || stats->sinks[1].state == TKS_SINK_DEGRADED;
+}
+
+static int64_t patience(const tks_store_stats *stats) {
+  return (is_degraded(stats) ? SICK_PATIENCE_S : PATIENCE_S) * TKS__NS_PER_S;
+}
+
 static uint64_t progress_of(const tks_store_stats *stats) {
   return stats->sinks[0].written + stats->sinks[1].written + stats->durable_seq;
 }
@@ -171,11 +184,11 @@ static bool wait_for_room(import_feed *feed) {
       pause = WAIT_NS;
     }
     progress = progress_of(&stats);
-    if (!said && (stats.sinks[0].state == TKS_SINK_DEGRADED || stats.sinks[1].state == TKS_SINK_DEGRADED)) {
-      fprintf(stderr, "tickstore import: %s; waiting up to %d s for it\n", why, PATIENCE_S);
+    if (!said && is_degraded(&stats)) {
+      fprintf(stderr, "tickstore import: %s; waiting up to %d s\n", why, SICK_PATIENCE_S);
       said = true;
     }
-    if (fatal || now - since > PATIENCE_S * TKS__NS_PER_S) {
+    if (fatal || now - since > patience(&stats)) {
       snprintf(feed->error, sizeof feed->error, "the store cannot write: %s", why);
       return false;
     }
@@ -233,15 +246,11 @@ bool import_feed_flush(import_feed *feed) {
     tks_durable_seq(feed->store, &now_durable, NULL);
     if (now_durable != durable) since = now;
     durable = now_durable;
-    if (code != TKS_ETIMEOUT || now - since > PATIENCE_S * TKS__NS_PER_S)
+    tks_store_stats stats = {.struct_size = sizeof stats};
+    tks_stats(feed->store, &stats, NULL);
+    if (code != TKS_ETIMEOUT || now - since > patience(&stats))
       return fail(feed, "what was read is not all on disk", &error);
   }
-}
-
-uint64_t import_feed_unwritten(const import_feed *feed) {
-  tks_store_stats stats = {.struct_size = sizeof stats};
-  if (tks_stats(feed->store, &stats, NULL) < 0 || stats.last_seq < stats.durable_seq) return 0;
-  return stats.last_seq - stats.durable_seq;
 }
 
 /* "... sqlite lacks 12, json lacks 7 ...": the larger one. */
@@ -255,12 +264,58 @@ static uint64_t lacking(const char *message) {
   return most;
 }
 
+/* Adds how many of a symbol's rows have numbers in (after, last]. */
+static bool count_symbol(tks_store *store, uint32_t symbol, uint64_t after, uint64_t last, tks_quote *quotes,
+                         uint64_t *found) {
+  tks_range range = {.struct_size = sizeof range,
+                     .symbol = symbol,
+                     .from_ns = TKS_TIME_MIN,
+                     .to_ns = TKS_TIME_MAX,
+                     .limit = TKS_NO_LIMIT};
+  tks_cursor *cursor = NULL;
+  int code = tks_range_open(store, &range, &cursor, NULL);
+  for (size_t count = 1; code >= 0 && count > 0;) {
+    code = tks_cursor_next(cursor, quotes, IMPORT_ARRAY, &count, NULL);
+    for (size_t i = 0; i < count; i++) *found += quotes[i].seq > after && quotes[i].seq <= last;
+    if (code == TKS_EDEADLINE) code = TKS_OK, count = 1;
+  }
+  tks_cursor_close(cursor);
+  return code >= 0;
+}
+
+/* What a store that could not write all of (after, last] holds of it. False: cannot be read. */
+static bool count_stored(import_feed *feed, uint64_t after, uint64_t last, uint64_t *found) {
+  tks_config config;
+  tks_store *store = NULL;
+  if (tks_config_init(&config, sizeof config, TKS_PRESET_PRODUCTION, NULL) < 0) return false;
+  config.backend = feed->backend;
+  config.read_only = 1;
+  if (tks_open(feed->root, strlen(feed->root), &config, &store, NULL) < 0) return false;
+  size_t total = 0;
+  bool ok = tks_symbols(store, NULL, 0, &total, NULL) >= 0;
+  tks_symbol_info *symbols = ok ? calloc(total + 1, sizeof *symbols) : NULL;
+  ok = symbols != NULL && tks_symbols(store, symbols, total, &total, NULL) >= 0;
+  *found = 0;
+  for (size_t i = 0; ok && i < total; i++) ok = count_symbol(store, symbols[i].id, after, last, feed->quotes, found);
+  free(symbols);
+  tks_close(store, NULL);
+  return ok;
+}
+
 bool import_feed_close(import_feed *feed) {
   if (feed->store == NULL) return true;
   tks_error error = {0};
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  tks_stats(feed->store, &stats, NULL);
+  bool lost = stats.dropped + stats.sinks[0].lost + stats.sinks[1].lost > 0;
+  uint64_t after = lost ? stats.first_seq - 1 : stats.durable_seq, found = 0;
+  if (after + 1 < stats.first_seq) after = stats.first_seq - 1;
   int code = tks_close(feed->store, &error);
   feed->store = NULL;
   feed->report->set_aside = aside;
   feed->unwritten = code == TKS_EUNWRITTEN ? lacking(error.message) : 0;
+  /* A transaction a day: of a batch that failed, some days may be there. */
+  if (code == TKS_EUNWRITTEN && feed->backend != TKS_DUAL && count_stored(feed, after, stats.last_seq, &found))
+    feed->unwritten = stats.last_seq - after - found;
   return code >= 0 || fail(feed, "closing the store", &error);
 }

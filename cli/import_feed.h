@@ -34,8 +34,10 @@ typedef struct import_feed {
   const char *unit;
   import_recovery *recovery; /* rows that it knows are passed over; NULL: none */
   import_counts counts;      /* of this file in this run */
-  uint64_t unwritten;        /* after a failed close */
-  char error[320];      /* why the import cannot go on */
+  const char *root;
+  uint32_t backend;
+  uint64_t unwritten; /* after a failed close: rows that are not on disk, or not known to be */
+  char error[320];    /* why the import cannot go on */
 } import_feed;
 
 typedef struct import_store {
@@ -66,8 +68,5 @@ bool import_feed_put(import_feed *feed);
 
 /* Puts and waits until everything is on stable storage. */
 bool import_feed_flush(import_feed *feed);
-
-/* How many accepted rows are not known to be on stable storage. */
-uint64_t import_feed_unwritten(const import_feed *feed);
 
 #endif

@@ -36,17 +36,17 @@ typedef struct job {
   import_stream stream;
   import_reader *reader;
   import_heads heads;
-  import_entry entry;    /* where an earlier run ended; from the first checkpoint on, where this one is */
-  import_counts before;  /* this run: what the entry had counted when it began */
-  bool continued;        /* an earlier run had begun it */
-  bool was_complete;     /* and had ended it */
-  bool separate;         /* the entry is the earlier run's: what comes after it gets its own */
-  bool used_directory;   /* some row took its symbol from the directory */
-  uint64_t start;        /* where this run began in the file */
+  import_entry entry;   /* where an earlier run ended; from the first checkpoint on, where this one is */
+  import_counts before; /* this run: what the entry had counted when it began */
+  bool continued;       /* an earlier run had begun it */
+  bool was_complete;    /* and had ended it */
+  bool separate;        /* the entry is the earlier run's: what comes after it gets its own */
+  bool used_directory;  /* some row took its symbol from the directory */
+  uint64_t start;       /* where this run began in the file */
   import_digest start_digest;
-  size_t chain;        /* intents of interrupted imports */
-  bool intended;       /* the ledger has the intent of this run */
-  uint32_t backend;    /* of the store in this run */
+  size_t chain;                  /* intents of interrupted imports */
+  bool intended;                 /* the ledger has the intent of this run */
+  uint32_t backend;              /* of the store in this run */
   int64_t open_ids[INTENTS_MAX]; /* the file's intents in the ledger */
   size_t open_count;
   mark marks[MARKS_MAX]; /* since the last checkpoint, one an array */
@@ -117,7 +117,8 @@ static const char *understand(job *j) {
                                 .source = options->source,
                                 .source_length = strlen(options->source),
                                 .directory = "",
-                                .broker_id = options->broker_id};
+                                .broker_id = options->broker_id,
+                                .strict = options->strict};
   directory_symbol(j);
   size_t used = (size_t)snprintf(j->interpretation, sizeof j->interpretation, "format=%s\nsymbol=%s\nsource=%s\n",
                                  options->format_name, options->symbol, options->source);
@@ -186,10 +187,8 @@ static void go_on_from(job *j, const import_entry *entry) {
   j->entry = *entry;
   j->continued = true;
   j->was_complete = entry->complete;
-  j->before = (import_counts){.read = entry->read,
-                              .stored = entry->stored,
-                              .throttled = entry->throttled,
-                              .refused = entry->refused};
+  j->before = (import_counts){
+      .read = entry->read, .stored = entry->stored, .throttled = entry->throttled, .refused = entry->refused};
   j->separate = entry->complete; /* the shorter file may come again */
   j->reader->resume(j->reader, entry->number);
 }
@@ -351,8 +350,8 @@ static uint64_t most_stored(const job *j, const import_intent *intent) {
 static void doubt(job *j, uint64_t rows, const char *why) {
   if (rows == 0) return;
   char text[200];
-  snprintf(text, sizeof text, "warning: an import of it was interrupted, and %s: up to %" PRIu64
-           " rows may be stored twice", why, rows);
+  snprintf(text, sizeof text,
+           "warning: an import of it was interrupted, and %s: up to %" PRIu64 " rows may be stored twice", why, rows);
   clear_progress(j->run);
   import_report_problem(j->path, text);
   j->run->report.doubtful += rows;
@@ -382,9 +381,10 @@ static import_outcome begin(job *j) {
     if (j->open_count < INTENTS_MAX - 1) j->open_ids[j->open_count++] = intents[i].id;
   }
   if (throttled || other || count > INTENTS_MAX - 2) {
-    doubt(j, most, throttled ? "with --throttle it is not known which rows it had stored"
-                   : other   ? "it wrote to another --backend"
-                             : "that happened too often");
+    doubt(j, most,
+          throttled ? "with --throttle it is not known which rows it had stored"
+          : other   ? "it wrote to another --backend"
+                    : "that happened too often");
   } else {
     run->feed->recovery = import_recovery_new(run->feed->store, run->options.store, intents, count);
     j->chain = count;
@@ -400,7 +400,8 @@ static void report_recovery(job *j) {
   doubt(j, import_recovery_strange(recovery), "the file has changed since");
   if (import_recovery_differing(recovery) == 0) return;
   char text[160];
-  snprintf(text, sizeof text, "warning: an import of it was interrupted, and %" PRIu64
+  snprintf(text, sizeof text,
+           "warning: an import of it was interrupted, and %" PRIu64
            " rows of it are in only one of SQLite and JSON; SQLite was taken as the truth",
            import_recovery_differing(recovery));
   clear_progress(j->run);
@@ -528,6 +529,11 @@ static void count_file(job *j) {
     if (j->continued) report->continued++;
   }
   if (j->reader->truncated) report_truncated(j);
+  if (j->reader->unended) {
+    report->unended++;
+    clear_progress(j->run);
+    import_report_note(report, j->path, "last line has no line end; taken as it stands");
+  }
   if (j->reader->note[0] == '\0') return;
   clear_progress(j->run);
   import_report_note(report, j->path, j->reader->note);

@@ -63,7 +63,7 @@ static import_step lean_next(import_reader *reader, import_row *row, import_reas
     return IMPORT_BAD;
   }
   import_row_init(row);
-  if (parse_row(lean, text, length, row, reason)) return IMPORT_ROW;
+  if (parse_row(lean, text, length, row, reason) && import_lines_whole(&lean->lines, reader, reason)) return IMPORT_ROW;
   import_lines_hold_if_cut(&lean->lines);
   return IMPORT_BAD;
 }

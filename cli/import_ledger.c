@@ -30,20 +30,19 @@ static const char schema[] =
     "CREATE INDEX imports_head ON imports(interpretation, head_bytes, head_digest);"
     "PRAGMA user_version=1;";
 
-static const char intents_schema[] =
-    "CREATE TABLE IF NOT EXISTS intents("
-    "  id INTEGER PRIMARY KEY,"
-    "  interpretation TEXT NOT NULL,"
-    "  directory TEXT NOT NULL," /* that would give the symbol */
-    "  head_bytes INTEGER NOT NULL,"
-    "  head_digest BLOB NOT NULL,"
-    "  position INTEGER NOT NULL,"
-    "  digest BLOB NOT NULL,"
-    "  first_seq INTEGER NOT NULL,"
-    "  end_seq INTEGER NOT NULL,"
-    "  backend INTEGER NOT NULL,"
-    "  throttled INTEGER NOT NULL,"
-    "  path TEXT NOT NULL) STRICT;";
+static const char intents_schema[] = "CREATE TABLE IF NOT EXISTS intents("
+                                     "  id INTEGER PRIMARY KEY,"
+                                     "  interpretation TEXT NOT NULL,"
+                                     "  directory TEXT NOT NULL," /* that would give the symbol */
+                                     "  head_bytes INTEGER NOT NULL,"
+                                     "  head_digest BLOB NOT NULL,"
+                                     "  position INTEGER NOT NULL,"
+                                     "  digest BLOB NOT NULL,"
+                                     "  first_seq INTEGER NOT NULL,"
+                                     "  end_seq INTEGER NOT NULL,"
+                                     "  backend INTEGER NOT NULL,"
+                                     "  throttled INTEGER NOT NULL,"
+                                     "  path TEXT NOT NULL) STRICT;";
 
 struct import_pending {
   import_entry entry;
@@ -113,8 +112,8 @@ static bool prepare_all(import_ledger *ledger) {
 
 static bool read_id(import_ledger *ledger, const char *sql, int64_t *id) {
   sqlite3_stmt *statement = NULL;
-  bool ok = sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL) == SQLITE_OK &&
-            sqlite3_step(statement) == SQLITE_ROW;
+  bool ok =
+      sqlite3_prepare_v2(ledger->db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
   if (ok) *id = sqlite3_column_int64(statement, 0);
   else fail(ledger, "read its table");
   sqlite3_finalize(statement);
@@ -256,8 +255,7 @@ static bool is_pending(const import_ledger *ledger, int64_t id) {
 }
 
 static bool has_head(const import_heads *heads, unsigned head, const void *digest) {
-  return ((size_t)1 << head) <= heads->bytes &&
-         memcmp(heads->digests[head].bytes, digest, IMPORT_DIGEST_BYTES) == 0;
+  return ((size_t)1 << head) <= heads->bytes && memcmp(heads->digests[head].bytes, digest, IMPORT_DIGEST_BYTES) == 0;
 }
 
 static bool append_pending(const import_ledger *ledger, const char *interpretation, const char *fallback,
@@ -455,8 +453,8 @@ static bool take_intent(sqlite3_stmt *row, const import_intent *intent, char **p
 }
 
 bool import_ledger_intents(import_ledger *ledger, const char *interpretation, const char *directory,
-                           const import_heads *heads, const char *path, uint64_t position,
-                           const import_digest *digest, import_intent **intents, size_t *count) {
+                           const import_heads *heads, const char *path, uint64_t position, const import_digest *digest,
+                           import_intent **intents, size_t *count) {
   sqlite3_stmt *statement = ledger->intents;
   char *chosen = NULL;
   *intents = NULL;

@@ -104,8 +104,8 @@ bool import_ledger_settle(import_ledger *ledger, int64_t intent);
 /* The intents that are left of interrupted imports of this file at this position, oldest first. *intents is to be
  * freed. Where files of the same beginning were interrupted, those of the same path if there are such. */
 bool import_ledger_intents(import_ledger *ledger, const char *interpretation, const char *directory,
-                           const import_heads *heads, const char *path, uint64_t position,
-                           const import_digest *digest, import_intent **intents, size_t *count);
+                           const import_heads *heads, const char *path, uint64_t position, const import_digest *digest,
+                           import_intent **intents, size_t *count);
 
 /* No open intent's numbers reach `end`: called with a session's first number, and after its last one. */
 bool import_ledger_end_intents(import_ledger *ledger, uint64_t end);

@@ -97,6 +97,14 @@ void import_lines_hold_if_cut(import_lines *lines) {
   if (lines->unterminated) lines->held = true;
 }
 
+bool import_lines_whole(const import_lines *lines, import_reader *reader, import_reason *reason) {
+  if (!lines->unterminated || lines->stream->zip != NULL) return true;
+  if (reader->meaning->strict)
+    return import_refuse(reason, "the last line has no line end, so its last number may be cut off");
+  reader->unended = true;
+  return true;
+}
+
 uint64_t import_lines_done(const import_lines *lines) {
   bool consumed = lines->length == 0 && !lines->too_long;
   return consumed ? lines->number + lines->count - 1 : lines->number - 1;

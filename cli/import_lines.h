@@ -5,6 +5,7 @@
 #ifndef CLI_IMPORT_LINES_H
 #define CLI_IMPORT_LINES_H
 
+#include "import_reader.h"
 #include "import_row.h"
 #include "import_stream.h"
 
@@ -35,6 +36,10 @@ void import_lines_shrink(import_lines *lines);
 
 /* The record was refused: if it ends with the input it stays unconsumed, for the file may be growing. */
 void import_lines_hold_if_cut(import_lines *lines);
+
+/* A good record that ends with the input may have lost the end of its last number, unless it is from a zip, which has
+ * a checksum: remembered in the reader, or refused if its meaning is strict. */
+bool import_lines_whole(const import_lines *lines, import_reader *reader, import_reason *reason);
 
 void import_lines_commit(import_lines *lines);
 

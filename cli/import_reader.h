@@ -23,6 +23,7 @@ typedef struct import_meaning {
   const char *directory; /* of JSON records that name no symbol where --symbol is not given; "" if none */
   size_t directory_length;
   const char *broker_id; /* the store's; what differs from it is remarked upon */
+  bool strict;           /* a last line without line end is refused */
   int64_t midnight_ns;   /* lean: what the times count from */
 } import_meaning;
 
@@ -44,6 +45,7 @@ struct import_reader {
   const char *unit; /* "line" or "record" */
   uint64_t number;  /* of the record that next gave, from 1 */
   uint64_t done;    /* of the last one consumed: what resume is given in a later run */
+  bool unended;     /* the last line has no line end and was taken */
   bool truncated;   /* the input ends inside a record or array */
   char note[240];   /* something worth saying once about the file, or empty */
 };

@@ -10,7 +10,7 @@
 #define IMPORT_REASONS_MAX 10
 
 typedef struct import_counts {
-  uint64_t read; /* stored + throttled + refused (+ unwritten) */
+  uint64_t read;      /* stored + throttled + refused (+ unwritten) */
   uint64_t recovered; /* not in read: stored already by an import that was interrupted */
   uint64_t stored;
   uint64_t throttled;

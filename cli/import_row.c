@@ -71,7 +71,7 @@ bool import_scaled_integer(const char *text, size_t length, unsigned digits, int
       if (fraction == digits) up = text[i] >= '5';
     }
   }
-  if (i != length || seen == 0) return false;
+  if (i != length || seen == 0 || text[length - 1] == '.') return false;
   for (; fraction < digits; fraction++)
     if (!append_digit(&result, negative, '0')) return false;
   if (up && __builtin_add_overflow(result, negative ? -1 : 1, &result)) return false;
@@ -81,6 +81,8 @@ bool import_scaled_integer(const char *text, size_t length, unsigned digits, int
 
 static bool number(const char *field, const char *text, size_t length, double *value, import_reason *reason) {
   char shown[IMPORT_SHOWN_MAX];
+  if (length > 0 && text[length - 1] == '.')
+    return import_refuse(reason, "%s %s ends in a point: cut off?", field, import_show(text, length, shown));
   switch (tks__decimal_parse(text, length, value)) {
     case TKS__DECIMAL_OK: return true;
     case TKS__DECIMAL_OVERFLOW:

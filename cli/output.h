@@ -36,7 +36,7 @@ bool output_begin(cli_output *output, cli_format format, const char *const *name
 void output_null(cli_output *output);
 void output_skip(cli_output *output); /* leaves the key out of a JSON object; elsewhere as null */
 void output_text(cli_output *output, const char *text, size_t length); /* JSON: what is not UTF-8 as U+FFFD */
-void output_hex(cli_output *output, const void *bytes, size_t length);  /* as text of hexadecimal digits */
+void output_hex(cli_output *output, const void *bytes, size_t length); /* as text of hexadecimal digits */
 void output_string(cli_output *output, const char *text);
 void output_int(cli_output *output, int64_t value);
 void output_uint(cli_output *output, uint64_t value);

@@ -43,8 +43,8 @@ static int take_option(const char *subcommand, range_options *options, int optio
     case FROM:
     case TO:
       if (cli_parse_time(optarg, option == FROM ? &options->from_ns : &options->to_ns)) break;
-      return cli_usage_error(subcommand, "--%s %s: not a time (RFC 3339, a date, or an integer with ns, us, ms or s)",
-                             option == FROM ? "from" : "to", optarg);
+      return cli_usage_error(subcommand, "--%s %s: %s", option == FROM ? "from" : "to", optarg,
+                             cli_time_problem(optarg));
     case LIMIT:
       if (cli_parse_count(optarg, TKS_NO_LIMIT, &options->limit)) break;
       return cli_usage_error(subcommand, "--limit %s: not a count of at least 1", optarg);

@@ -186,12 +186,10 @@ static bool is_day_file(sqlite3 *db, const sql_day *day, char *why, size_t size,
   ask_day(db, found);
   if (id != APPLICATION_ID && stat(day->path, &status) == 0 && status.st_size == 0)
     snprintf(why, size, "damaged: the file is empty");
-  else if (id != APPLICATION_ID)
-    snprintf(why, size, "not a day file: application_id is 0x%" PRIx64, (uint64_t)id);
+  else if (id != APPLICATION_ID) snprintf(why, size, "not a day file: application_id is 0x%" PRIx64, (uint64_t)id);
   else if (format > MAX_FORMAT)
     snprintf(why, size, "of format %" PRId64 ", which is newer than this program reads", format);
-  else if (named != 5)
-    snprintf(why, size, "damaged: tables or the view ticks are missing");
+  else if (named != 5) snprintf(why, size, "damaged: tables or the view ticks are missing");
   else if (strcmp(found, date) != 0)
     snprintf(why, size, "damaged: by its meta table it is the file of %s", found[0] != '\0' ? found : "no day");
   return why[0] == '\0';

@@ -12,7 +12,7 @@
 #include "listing.h"
 
 typedef struct sql_day {
-  char *path; /* NULL: held as JSON only */
+  char *path;                /* NULL: held as JSON only */
   int64_t first_ns, last_ns; /* of the UTC day, inclusive */
   uint64_t bytes, wal_bytes, quotes, symbols;
   char *problem; /* why it is left out, NULL if it is not */

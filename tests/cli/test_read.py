@@ -605,6 +605,15 @@ class MannersTest(StoreTest):
             self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
             self.assertEqual(len(done.stderr.splitlines()), 1, arguments)
 
+    def test_times_that_cannot_be_given(self):
+        out = ["9999-01-01", "1677-09-21", "2262-04-12T00:00:00Z", "0000-02-29", "99999999999999s", "-9300000000000000us",
+               "99999999999999999999"]
+        for text in [*out, "yesterday", "2026-02-30", "2026-02-29", "9999-02-29", "9999-13-01", "5 s", "5h", "", "-"]:
+            done = run("range", "EURUSD", "--to=" + text, env={"TICKSTORE_PATH": str(self.store)})
+            self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (2, "", 1), text)
+            self.assertEqual("1677-09-22 to 2262-04-11" in done.stderr, text in out, text)
+            self.assertEqual("not a time" in done.stderr, text not in out, text)
+
     def test_the_store_comes_from_the_option_or_the_environment(self):
         done = run("symbols")
         self.assertEqual(done.returncode, 2)

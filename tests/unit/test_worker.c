@@ -43,7 +43,7 @@ static void tear_down(void) {
   atomic_store(&tks__clock_override, NULL);
   (void)run(TKS__JOB_CLOSE, NULL, 0);
   tks__worker_join(&worker);
-  cr_assert(fake_is_sound(&tape));
+  FAKE_ABORT_UNLESS(fake_is_sound(&tape), "%llu out of order", (unsigned long long)tape.disorder);
   fake_tape_deinit(&tape);
   (void)sem_destroy(&done);
 }
