@@ -19,7 +19,7 @@
 
 #define MAX_RUNS 100
 #define MAX_SYMBOLS 1000
-#define GROUP 64 /* puts timed together, so that the clock's own cost is a small share */
+#define GROUP 64                              /* puts timed together, so that the clock's own cost is a small share */
 #define START_NS INT64_C(1768867200000000000) /* 2026-01-20T00:00:00Z */
 
 typedef struct options {
@@ -323,7 +323,8 @@ static void bench_read(const options *o) {
     recent_all_us[run] = (double)(now_ns() - started) / 1e3 / (CALLS / 100);
     if (count != 10000) die("recent", 0, &error);
     started = now_ns();
-    for (int i = 0; i < CALLS; i++) (void)tks_latest(b.store, b.symbols[random_next() % b.symbol_count], quotes, &error);
+    for (int i = 0; i < CALLS; i++)
+      (void)tks_latest(b.store, b.symbols[random_next() % b.symbol_count], quotes, &error);
     latest_us[run] = (double)(now_ns() - started) / 1e3 / CALLS;
   }
   report(o, "range over a live day", "rows/s", rows_per_s, o->runs);
@@ -345,16 +346,11 @@ static bool parse(int argc, char **argv, options *o) {
   *o = (options){.runs = 5, .ticks = 2000000, .dir = dir != NULL ? dir : "/tmp"};
   for (int i = 1; i < argc; i++) {
     bool more = i + 1 < argc;
-    if (strcmp(argv[i], "--json") == 0)
-      o->json = true;
-    else if (strcmp(argv[i], "--runs") == 0 && more)
-      o->runs = atoi(argv[++i]);
-    else if (strcmp(argv[i], "--ticks") == 0 && more)
-      o->ticks = (size_t)atoll(argv[++i]);
-    else if (strcmp(argv[i], "--dir") == 0 && more)
-      o->dir = argv[++i];
-    else
-      return false;
+    if (strcmp(argv[i], "--json") == 0) o->json = true;
+    else if (strcmp(argv[i], "--runs") == 0 && more) o->runs = atoi(argv[++i]);
+    else if (strcmp(argv[i], "--ticks") == 0 && more) o->ticks = (size_t)atoll(argv[++i]);
+    else if (strcmp(argv[i], "--dir") == 0 && more) o->dir = argv[++i];
+    else return false;
   }
   return o->runs >= 1 && o->runs <= MAX_RUNS && o->ticks >= 1000;
 }

@@ -35,8 +35,8 @@ static _Thread_local uint32_t my_gate __attribute__((tls_model("initial-exec")))
 
 static uint32_t assign_gate(void) {
   uint32_t taken = atomic_load_explicit(&next_gate, memory_order_relaxed);
-  while (taken < TKS__GATES - 1 && !atomic_compare_exchange_weak_explicit(
-                                       &next_gate, &taken, taken + 1, memory_order_relaxed, memory_order_relaxed)) {
+  while (taken < TKS__GATES - 1 && !atomic_compare_exchange_weak_explicit(&next_gate, &taken, taken + 1,
+                                                                          memory_order_relaxed, memory_order_relaxed)) {
   }
   return taken + 1;
 }
@@ -44,7 +44,9 @@ static uint32_t assign_gate(void) {
 int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error) {
   if (store == NULL) return tks__fail(error, TKS_ENULL, 0, "store is NULL");
   if (store->forks != atomic_load_explicit(&forks, memory_order_relaxed))
-    return tks__fail(error, TKS_EFORK, 0, "the store was opened before fork; exec, or open it in a process that does not come from such a fork");
+    return tks__fail(
+        error, TKS_EFORK, 0,
+        "the store was opened before fork; exec, or open it in a process that does not come from such a fork");
   if (my_gate == 0) my_gate = assign_gate();
   tks__gate *g = *gate = &store->gates[my_gate - 1];
   if (g->shared) {
@@ -62,8 +64,7 @@ int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error) {
 void tks__store_leave(tks__gate *gate) {
   /* Release: what was done inside is over for a close that sees the gate empty. A plain store where it can be: a locked
    * instruction would wait here until the record just written has left the store buffer, which is a cache miss. */
-  if (gate->shared)
-    atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_release);
+  if (gate->shared) atomic_fetch_sub_explicit(&gate->inside, 1, memory_order_release);
   else
     atomic_store_explicit(&gate->inside, atomic_load_explicit(&gate->inside, memory_order_relaxed) - 1,
                           memory_order_release);
@@ -243,8 +244,8 @@ static int check_empty(const tks__layout *layout, tks_error *error) {
   int code = TKS_OK;
   for (size_t i = 0; i < names.count && code == TKS_OK; i++) {
     if (strcmp(names.names[i], "lock") == 0 || strncmp(names.names[i], "store.json", 10) == 0) continue;
-    code = tks__fail(error, TKS_ENOTSTORE, 0, "%s holds %.64s but no store.json: not a store, and not empty", layout->root,
-                     names.names[i]);
+    code = tks__fail(error, TKS_ENOTSTORE, 0, "%s holds %.64s but no store.json: not a store, and not empty",
+                     layout->root, names.names[i]);
   }
   tks__fs_names_free(&names);
   return code;
@@ -488,7 +489,8 @@ int tks__store_open(const char *path, size_t length, const tks_config *config, t
   (void)pthread_once(&fork_once, watch_forks);
   tks_store *store = tks__aligned_alloc(_Alignof(tks_store), sizeof *store);
   tks__engine *engine = tks__calloc(1, sizeof *engine);
-  int code = store != NULL && engine != NULL ? TKS_OK : tks__fail(error, TKS_ENOMEM, 0, "out of memory opening a store");
+  int code =
+      store != NULL && engine != NULL ? TKS_OK : tks__fail(error, TKS_ENOMEM, 0, "out of memory opening a store");
   if (code == TKS_OK) code = prepare(engine, path, length, config, error);
   if (code == TKS_OK) code = open_engine(engine, error);
   if (code != TKS_OK) {

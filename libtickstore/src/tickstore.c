@@ -42,7 +42,8 @@ static int null_argument(tks_error *error, const char *name) {
 int tks_config_init(tks_config *config, size_t size, int preset, tks_error *error) {
   if (config == NULL) return null_argument(error, "config");
   tks_config full;
-  if (!tks__config_preset(&full, preset)) return tks__fail(error, TKS_EINVAL, 0, "preset is %d, no such preset", preset);
+  if (!tks__config_preset(&full, preset))
+    return tks__fail(error, TKS_EINVAL, 0, "preset is %d, no such preset", preset);
   if (size < offsetof(tks_config, read_only) || size > (size_t)1 << 20)
     return tks__fail(error, TKS_ESTRUCT, 0, "size of tks_config is %zu, expected %zu", size, sizeof full);
   /* A newer caller's longer struct: what is not known here is left zero, which tks_open asks for. */
@@ -90,7 +91,8 @@ int tks_durable_seq(tks_store *store, uint64_t *seq, tks_error *error) {
 
 /* ------------------------------------------------------------------ names */
 
-static int intern(tks__names *names, const char *what, const char *name, size_t length, uint32_t *id, tks_error *error) {
+static int intern(tks__names *names, const char *what, const char *name, size_t length, uint32_t *id,
+                  tks_error *error) {
   if (name == NULL && length > 0) return tks__fail(error, TKS_ENULL, 0, "name of the %s is NULL", what);
   int code = tks__names_intern(names, name, length, id);
   if (code == TKS_OK) return TKS_OK;
@@ -132,7 +134,8 @@ static int name_of(tks_store *store, bool symbol, uint32_t id, char *name, size_
   if (code != TKS_OK) return code;
   const tks__name *found = tks__names_get(symbol ? &store->engine->symbols.names : &store->engine->sources, id);
   if (found == NULL) {
-    code = tks__fail(error, symbol ? TKS_ESYMBOL : TKS_ESOURCE, 0, "%s is %u, no such id", symbol ? "symbol" : "source", id);
+    code = tks__fail(error, symbol ? TKS_ESYMBOL : TKS_ESOURCE, 0, "%s is %u, no such id", symbol ? "symbol" : "source",
+                     id);
   } else {
     *length = found->length;
     if (capacity > 0) memcpy(name, found->text, found->length < capacity ? found->length : capacity);
@@ -179,18 +182,10 @@ static void tally(tks_put_result *result, size_t index, int code, uint64_t seq) 
       if (result->accepted++ == 0) result->first_seq = seq;
       result->last_seq = seq;
       return;
-    case TKS_THROTTLED:
-      result->throttled++;
-      return;
-    case TKS_CROSSED_DROPPED:
-      result->crossed_dropped++;
-      return;
-    case TKS_EQUEUEFULL:
-      result->dropped++;
-      break;
-    default:
-      result->refused++;
-      break;
+    case TKS_THROTTLED: result->throttled++; return;
+    case TKS_CROSSED_DROPPED: result->crossed_dropped++; return;
+    case TKS_EQUEUEFULL: result->dropped++; break;
+    default: result->refused++; break;
   }
   if (result->first_bad_code != TKS_OK) return;
   result->first_bad_code = code;
@@ -202,7 +197,8 @@ int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int3
   tks_put_result sum = {0};
   if (result != NULL) *result = sum;
   if (quotes == NULL && count > 0) return null_argument(error, "quotes");
-  if (count > TKS_MAX_RECORDS) return tks__fail(error, TKS_ELIMIT, 0, "count is %zu, at most %u", count, TKS_MAX_RECORDS);
+  if (count > TKS_MAX_RECORDS)
+    return tks__fail(error, TKS_ELIMIT, 0, "count is %zu, at most %u", count, TKS_MAX_RECORDS);
   tks__gate *gate;
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
@@ -233,7 +229,8 @@ int tks_put(tks_store *store, const char *symbol, size_t symbol_length, double b
   code = need_writer(store, error);
   /* Before interning: what will be refused leaves no names behind. */
   if (code == TKS_OK) code = tks__store_check(store, &quote, error);
-  if (code == TKS_OK) code = intern(&store->engine->symbols.names, "symbol", symbol, symbol_length, &quote.symbol, error);
+  if (code == TKS_OK)
+    code = intern(&store->engine->symbols.names, "symbol", symbol, symbol_length, &quote.symbol, error);
   if (code == TKS_OK && source_length > 0)
     code = intern(&store->engine->sources, "source", source, source_length, &quote.source, error);
   if (code == TKS_OK) code = tks__store_put(store, &quote, seq, error);
@@ -293,7 +290,8 @@ static int check_range(const tks__engine *engine, const tks_range *range, tks_er
   if (code != TKS_OK) return code;
   if (range->source > tks__names_count(&engine->sources))
     return tks__fail(error, TKS_ESOURCE, 0, "source is %u, no such id", range->source);
-  if (range->limit < 1) return tks__fail(error, TKS_ELIMIT, 0, "limit is %lld, must be at least 1", (long long)range->limit);
+  if (range->limit < 1)
+    return tks__fail(error, TKS_ELIMIT, 0, "limit is %lld, must be at least 1", (long long)range->limit);
   if (range->from_ns > range->to_ns)
     return tks__fail(error, TKS_EINVAL, 0, "from_ns is %lld, after to_ns, %lld", (long long)range->from_ns,
                      (long long)range->to_ns);
@@ -395,7 +393,8 @@ int tks_quotes_arrow(tks_store *store, const tks_quote *quotes, size_t count, st
   if (out == NULL) return null_argument(error, "out");
   out->release = NULL;
   if (quotes == NULL && count > 0) return null_argument(error, "quotes");
-  if (count > TKS_MAX_RECORDS) return tks__fail(error, TKS_ELIMIT, 0, "count is %zu, at most %u", count, TKS_MAX_RECORDS);
+  if (count > TKS_MAX_RECORDS)
+    return tks__fail(error, TKS_ELIMIT, 0, "count is %zu, at most %u", count, TKS_MAX_RECORDS);
   tks__gate *gate;
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;

@@ -6,11 +6,11 @@
 #define TKS_TESTS_SUPPORT_FAKE_SINK_H
 
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "persist/sink.h"
 
@@ -34,8 +34,8 @@ typedef struct fake_tape {
   int64_t tended_at_ns; /* the time given to the last tend */
   uint8_t *state;       /* by seq - first_seq: see fake_sink.c */
   uint64_t capacity;
-  uint64_t stored;  /* records that it has */
-  uint64_t doubled; /* records given again after a success that no failed sync took back */
+  uint64_t stored;   /* records that it has */
+  uint64_t doubled;  /* records given again after a success that no failed sync took back */
   uint64_t disorder; /* records out of order within a write, empty writes, writes after close */
 } fake_tape;
 
@@ -64,13 +64,13 @@ bool fake_has(fake_tape *tape, uint64_t seq);
 bool fake_is_sound(fake_tape *tape);
 
 /* Criterion prints a failed assertion of a .fini but counts the test as passed; a crash counts. */
-#define FAKE_ABORT_UNLESS(condition, ...)                 \
-  do {                                                    \
-    if (!(condition)) {                                   \
-      (void)fprintf(stderr, __VA_ARGS__);                 \
-      (void)fputc('\n', stderr);                          \
-      abort();                                            \
-    }                                                     \
+#define FAKE_ABORT_UNLESS(condition, ...) \
+  do {                                    \
+    if (!(condition)) {                   \
+      (void)fprintf(stderr, __VA_ARGS__); \
+      (void)fputc('\n', stderr);          \
+      abort();                            \
+    }                                     \
   } while (0)
 
 #endif

@@ -153,8 +153,7 @@ static sqlite3 *reader;
 static sqlite3_stmt *query(const char *sql) {
   sqlite3_stmt *statement;
   if (reader == NULL) cr_assert_eq(sqlite3_open_v2(path, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-  cr_assert_eq(sqlite3_prepare_v2(reader, sql, -1, &statement, NULL), SQLITE_OK, "%s: %s", sql,
-               sqlite3_errmsg(reader));
+  cr_assert_eq(sqlite3_prepare_v2(reader, sql, -1, &statement, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(reader));
   return statement;
 }
 
@@ -236,8 +235,7 @@ Test(dayfile, the_first_example_query) {
   }
 }
 
-#define SECOND_QUERY                                                                                                   \
-  "SELECT * FROM ticks WHERE symbol='EURUSD' AND timestamp BETWEEN 1768900000000 AND 1768903600000"
+#define SECOND_QUERY "SELECT * FROM ticks WHERE symbol='EURUSD' AND timestamp BETWEEN 1768900000000 AND 1768903600000"
 
 Test(dayfile, the_second_example_query) {
   open_day();
@@ -301,8 +299,8 @@ Test(dayfile, ids_are_the_files_own) {
     (void)id_of(&sources, name);
   }
   open_day();
-  tks__record record = {.ts_ns = DAY_NS, .seq = 1, .bid = 1, .symbol = id_of(&symbols, "S50"),
-                        .source = id_of(&sources, "S70")};
+  tks__record record = {
+      .ts_ns = DAY_NS, .seq = 1, .bid = 1, .symbol = id_of(&symbols, "S50"), .source = id_of(&sources, "S70")};
   must_write(&record, 1);
   discard();
   /* In another process the same names have other ids. */
@@ -312,11 +310,11 @@ Test(dayfile, ids_are_the_files_own) {
   cr_assert_eq(tks__names_init(&sources, 1000), TKS_OK);
   open_day();
   cr_assert_eq(tks__dayfile_last_seq(file), 1);
-  record = (tks__record){.ts_ns = DAY_NS, .seq = 2, .bid = 2, .symbol = id_of(&symbols, "S50"),
-                         .source = id_of(&sources, "S70")};
+  record = (tks__record){
+      .ts_ns = DAY_NS, .seq = 2, .bid = 2, .symbol = id_of(&symbols, "S50"), .source = id_of(&sources, "S70")};
   must_write(&record, 1);
-  record = (tks__record){.ts_ns = DAY_NS, .seq = 3, .bid = 3, .symbol = id_of(&symbols, "S1"),
-                         .source = id_of(&sources, "S1")};
+  record = (tks__record){
+      .ts_ns = DAY_NS, .seq = 3, .bid = 3, .symbol = id_of(&symbols, "S1"), .source = id_of(&sources, "S1")};
   must_write(&record, 1);
   cr_assert_str_eq(table("SELECT id, symbol, bid, lp_source FROM ticks ORDER BY id"),
                    "1|S50|1.0|S70\n2|S50|2.0|S70\n3|S1|3.0|S1\n");
@@ -326,14 +324,28 @@ Test(dayfile, ids_are_the_files_own) {
 }
 
 Test(dayfile, names_are_text_and_nothing_else) {
-  static const char *const names[] = {"x'); DROP TABLE quote;--", "a\"b", "../../etc/passwd x", "%s%n", "\xc3\xa9\xe2\x82\xac",
-                                      "NULL", "1", "1.0", " ", "?1", "EUR/USD", "eurusd", "EURUSD"};
+  static const char *const names[] = {"x'); DROP TABLE quote;--",
+                                      "a\"b",
+                                      "../../etc/passwd x",
+                                      "%s%n",
+                                      "\xc3\xa9\xe2\x82\xac",
+                                      "NULL",
+                                      "1",
+                                      "1.0",
+                                      " ",
+                                      "?1",
+                                      "EUR/USD",
+                                      "eurusd",
+                                      "EURUSD"};
   open_day();
   enum { COUNT = sizeof names / sizeof names[0] };
   for (uint64_t i = 0; i < COUNT; i++) {
     uint32_t symbol;
     if (tks__names_intern(&symbols, names[i], strlen(names[i]), &symbol) != TKS_OK) symbol = id_of(&symbols, "refused");
-    tks__record record = {.ts_ns = DAY_NS, .seq = i + 1, .bid = 1, .symbol = symbol,
+    tks__record record = {.ts_ns = DAY_NS,
+                          .seq = i + 1,
+                          .bid = 1,
+                          .symbol = symbol,
                           .source = symbol <= COUNT ? id_of(&sources, "s") : 0};
     must_write(&record, 1);
     sqlite3_stmt *statement = query("SELECT symbol FROM ticks WHERE id = ?1");
@@ -353,9 +365,16 @@ Test(dayfile, names_are_text_and_nothing_else) {
 Test(dayfile, times_are_split_towards_the_past) {
   static const struct {
     int64_t ns, ms, sub;
-  } cases[] = {{0, 0, 0},           {1, 0, 1},          {999999, 0, 999999},       {1000000, 1, 0},
-               {-1, -1, 999999},    {-999999, -1, 1},   {-1000000, -1, 0},         {-1000001, -2, 999999},
-               {INT64_MAX, INT64_C(9223372036854), 775807}, {INT64_MIN, INT64_C(-9223372036855), 224192}};
+  } cases[] = {{0, 0, 0},
+               {1, 0, 1},
+               {999999, 0, 999999},
+               {1000000, 1, 0},
+               {-1, -1, 999999},
+               {-999999, -1, 1},
+               {-1000000, -1, 0},
+               {-1000001, -2, 999999},
+               {INT64_MAX, INT64_C(9223372036854), 775807},
+               {INT64_MIN, INT64_C(-9223372036855), 224192}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     cr_assert_eq(tks__ts_ms(cases[i].ns), cases[i].ms);
     cr_assert_eq(tks__ts_sub_ns(cases[i].ns), cases[i].sub);
@@ -367,13 +386,15 @@ Test(dayfile, records_of_equal_time_are_never_merged) {
   open_day();
   tks__record records[300];
   for (uint64_t i = 0; i < 300; i++)
-    records[i] = (tks__record){.ts_ns = DAY_NS + (int64_t)(i / 100), .seq = i + 1, .bid = 1, .symbol = id_of(&symbols, "X")};
+    records[i] =
+        (tks__record){.ts_ns = DAY_NS + (int64_t)(i / 100), .seq = i + 1, .bid = 1, .symbol = id_of(&symbols, "X")};
   must_write(records, 300);
   cr_assert_str_eq(table("SELECT COUNT(*), COUNT(DISTINCT timestamp), COUNT(DISTINCT timestamp_ns) FROM ticks"),
                    "300|1|3\n");
-  cr_assert_str_eq(table("SELECT COUNT(*) FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY timestamp_ns, id) AS n FROM ticks)"
-                         " WHERE id <> n"),
-                   "0\n");
+  cr_assert_str_eq(
+      table("SELECT COUNT(*) FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY timestamp_ns, id) AS n FROM ticks)"
+            " WHERE id <> n"),
+      "0\n");
   close_reader();
 }
 
@@ -387,8 +408,13 @@ static void check_doubles(const double *values, size_t count) {
   for (size_t i = 0; i < count; i++) {
     double size = fabs(values[i]);
     if (isnan(size)) size = 0;
-    records[i] = (tks__record){.ts_ns = DAY_NS + (int64_t)i, .seq = i + 1, .bid = values[i], .ask = values[count - 1 - i],
-                               .bid_size = size, .ask_size = trunc(size), .symbol = symbol};
+    records[i] = (tks__record){.ts_ns = DAY_NS + (int64_t)i,
+                               .seq = i + 1,
+                               .bid = values[i],
+                               .ask = values[count - 1 - i],
+                               .bid_size = size,
+                               .ask_size = trunc(size),
+                               .symbol = symbol};
   }
   open_day();
   must_write(records, count);
@@ -414,11 +440,39 @@ static void check_doubles(const double *values, size_t count) {
 }
 
 Test(dayfile, doubles_that_are_easily_lost) {
-  static const double values[] = {0.0, -0.0, 1, -1, -37, 5e-324, -5e-324, 2.2250738585072009e-308, 2.2250738585072014e-308,
-                                  1.7976931348623157e308, -1.7976931348623157e308, 0.1, 1.1, 1.0 / 3, 9007199254740991.0,
-                                  9007199254740992.0, 9007199254740994.0, 9223372036854775807.0, -9223372036854775808.0,
-                                  18446744073709551616.0, 999999999999999.0, 1e15, 1e15 + 1, 999999999999999.9, 1e22, 1e300,
-                                  140737488355328.0, 281474976710655.0, -140737488355329.0, 127, 128, 32768, 2147483648.0};
+  static const double values[] = {0.0,
+                                  -0.0,
+                                  1,
+                                  -1,
+                                  -37,
+                                  5e-324,
+                                  -5e-324,
+                                  2.2250738585072009e-308,
+                                  2.2250738585072014e-308,
+                                  1.7976931348623157e308,
+                                  -1.7976931348623157e308,
+                                  0.1,
+                                  1.1,
+                                  1.0 / 3,
+                                  9007199254740991.0,
+                                  9007199254740992.0,
+                                  9007199254740994.0,
+                                  9223372036854775807.0,
+                                  -9223372036854775808.0,
+                                  18446744073709551616.0,
+                                  999999999999999.0,
+                                  1e15,
+                                  1e15 + 1,
+                                  999999999999999.9,
+                                  1e22,
+                                  1e300,
+                                  140737488355328.0,
+                                  281474976710655.0,
+                                  -140737488355329.0,
+                                  127,
+                                  128,
+                                  32768,
+                                  2147483648.0};
   check_doubles(values, sizeof values / sizeof values[0]);
 }
 
@@ -879,8 +933,11 @@ Test(dayfile, no_memory) {
   /* The tables of ids are the writer's own memory. */
   uint64_t written = 0;
   for (uint64_t n = 0; written < 3; n++) {
-    tks__record record = {.ts_ns = DAY_NS, .seq = tks__dayfile_last_seq(file) + 1, .bid = 1,
-                          .symbol = id_of(&symbols, "A"), .source = id_of(&sources, "B")};
+    tks__record record = {.ts_ns = DAY_NS,
+                          .seq = tks__dayfile_last_seq(file) + 1,
+                          .bid = 1,
+                          .symbol = id_of(&symbols, "A"),
+                          .source = id_of(&sources, "B")};
     fail_allocation(n);
     int code = write_records(&record, 1);
     bool failed = allocations_work();

@@ -116,9 +116,9 @@ Test(decimal, reads_what_json_and_csv_hold) {
 }
 
 Test(decimal, refuses_what_is_no_number) {
-  const char *bad[] = {"",    "-",   "+",     ".",   "-.",    "e5",   "1e",     "1e+",  "1e5.", "1.2.3", " 1",
-                       "1 ",  "1,5", "0x10",  "nan", "inf",   "NaN",  "-inf",   "1f",   "--1",  "1e--5", "1_000",
-                       "1e ", "\n",  "1e5e5", "+-1", "1.e+",  "infinity"};
+  const char *bad[] = {"",      "-",     "+",   ".",    "-.",    "e5",  "1e",   "1e+",     "1e5.", "1.2.3",
+                       " 1",    "1 ",    "1,5", "0x10", "nan",   "inf", "NaN",  "-inf",    "1f",   "--1",
+                       "1e--5", "1_000", "1e ", "\n",   "1e5e5", "+-1", "1.e+", "infinity"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) fails(bad[i], TKS__DECIMAL_SYNTAX);
   double x;
   cr_assert_eq(tks__decimal_parse("1\0", 2, &x), TKS__DECIMAL_SYNTAX);
@@ -207,8 +207,8 @@ Test(decimal, reads_like_strtod) {
 }
 
 static const char *comma_locale(const char *scratch) {
-  static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8", "it_IT.UTF-8",
-                                      "ru_RU.UTF-8", "pl_PL.UTF-8"};
+  static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8",  "de_DE",      "fr_FR.UTF-8",
+                                      "it_IT.UTF-8", "ru_RU.UTF-8", "pl_PL.UTF-8"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     const char *set = setlocale(LC_NUMERIC, names[i]);
     if (set != NULL && strcmp(localeconv()->decimal_point, ",") == 0) return set;

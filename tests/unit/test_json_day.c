@@ -206,10 +206,8 @@ Test(json_day, every_failure_is_reported) {
     int rc = 1;
     for (int k = 0; rc != TKS_OK; k++) {
       faults_left = k;
-      if (memory)
-        fail_allocation((uint64_t)k);
-      else
-        atomic_store(&tks__fs_fault, fail_at_zero);
+      if (memory) fail_allocation((uint64_t)k);
+      else atomic_store(&tks__fs_fault, fail_at_zero);
       rc = read_day(NULL);
       atomic_store(&tks__fs_fault, NULL);
       (void)allocations_work();

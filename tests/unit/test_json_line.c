@@ -97,9 +97,14 @@ Test(json_line, the_longest_line_fits) {
   char control[TKS_NAME_MAX];
   memset(control, 1, sizeof control);
   (void)tks__json_escape(control, sizeof control, broker);
-  tks__record r = {.ts_ns = INT64_MIN, .recv_ns = INT64_MIN, .seq = UINT64_MAX, .bid = -1.7976931348623157e308,
-                   .ask = -2.2250738585072014e-308, .bid_size = 1.7976931348623157e308,
-                   .ask_size = 1.7976931348623157e308, .flags = UINT32_MAX};
+  tks__record r = {.ts_ns = INT64_MIN,
+                   .recv_ns = INT64_MIN,
+                   .seq = UINT64_MAX,
+                   .bid = -1.7976931348623157e308,
+                   .ask = -2.2250738585072014e-308,
+                   .bid_size = 1.7976931348623157e308,
+                   .ask_size = 1.7976931348623157e308,
+                   .flags = UINT32_MAX};
   size_t length = tks__json_line_format(&r, name, TKS_NAME_MAX, name, TKS_NAME_MAX, broker, line);
   cr_assert_leq(length, TKS__JSON_LINE_MAX);
   tks__json_fields f;
@@ -119,9 +124,12 @@ static double random_price(test_random *random) {
 Test(json_line, random_records_come_back) {
   test_random random = random_new();
   for (int i = 0; i < 100000; i++) {
-    tks__record r = {.ts_ns = (int64_t)random_next(&random), .seq = random_next(&random) >> 1 | 1,
+    tks__record r = {.ts_ns = (int64_t)random_next(&random),
+                     .seq = random_next(&random) >> 1 | 1,
                      .bid = random_price(&random),
-                     .ask = random_price(&random), .bid_size = fabs(random_price(&random)), .ask_size = 0};
+                     .ask = random_price(&random),
+                     .bid_size = fabs(random_price(&random)),
+                     .ask_size = 0};
     if (i % 5 == 0) r.bid = (double)NAN;
     if (i % 7 == 0 && i % 5 != 0) r.ask = (double)NAN;
     if (i % 3 == 0) r.recv_ns = (int64_t)random_next(&random);
@@ -146,7 +154,7 @@ static void refuses(const char *line) {
   cr_assert_not(tks__json_line_parse(line, strlen(line), &f), "%s", line);
 }
 
-#define LINE(symbol, bid, ask, time, rest)                                                                       \
+#define LINE(symbol, bid, ask, time, rest)                                                                        \
   "{\"broker_id\":\"b\",\"symbol\":" symbol ",\"bid\":" bid ",\"ask\":" ask ",\"spread\":0.1,\"timestamp\":" time \
   ",\"lp\":\"\"" rest "}"
 #define TIME "\"2026-01-19T11:51:51.897268500Z\""

@@ -331,10 +331,8 @@ static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
   open_narrow_sink();
   faults_left = k;
   fault_hit = false;
-  if (memory)
-    fail_allocation((uint64_t)k);
-  else
-    atomic_store(&tks__fs_fault, fail_at_zero);
+  if (memory) fail_allocation((uint64_t)k);
+  else atomic_store(&tks__fs_fault, fail_at_zero);
   int failures = 0, rc;
   while ((rc = write_one(batches[0])) != TKS_OK) {
     cr_assert_eq(rc, memory ? TKS_ENOMEM : fault_code == ENOSPC ? TKS_EDISKFULL : TKS_EIO);

@@ -9,14 +9,14 @@
 
 #include "base/clock.h"
 #include "base/utc.h"
-#include "support/faults.h"
 #include "support/fake_sink.h"
+#include "support/faults.h"
 #include "support/random.h"
 #include "support/threads.h"
 #include "support/wait.h"
 
 #define FIRST_SEQ 100
-#define MS(n) ((int64_t)(n) * TKS__NS_PER_MS)
+#define MS(n) ((int64_t)(n)*TKS__NS_PER_MS)
 
 static fake_tape tape;
 static sem_t done;
@@ -88,7 +88,7 @@ static void tear_down(void) {
   if (!finished) finish();
   tks__lane_join(&lane);
   FAKE_ABORT_UNLESS(fake_is_sound(&tape), "%llu doubled, %llu out of order", (unsigned long long)tape.doubled,
-            (unsigned long long)tape.disorder);
+                    (unsigned long long)tape.disorder);
   fake_tape_deinit(&tape);
   (void)sem_destroy(&done);
 }
@@ -297,7 +297,7 @@ Test(lane, retries_with_doubling_pauses_then_is_degraded_then_recovers) {
   static const struct {
     uint32_t state;
     int64_t pause_ms;
-  } expected[] = {{TKS_SINK_RETRYING, 100},   {TKS_SINK_RETRYING, 200},   {TKS_SINK_RETRYING, 400},
+  } expected[] = {{TKS_SINK_RETRYING, 100},  {TKS_SINK_RETRYING, 200},  {TKS_SINK_RETRYING, 400},
                   {TKS_SINK_DEGRADED, 5000}, {TKS_SINK_DEGRADED, 5000}, {TKS_SINK_DEGRADED, 5000}};
   for (uint64_t i = 0; i < 6; i++) {
     int64_t before = now_ns;

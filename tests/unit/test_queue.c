@@ -319,8 +319,7 @@ static void *produce(void *argument) {
       (void)tks__queue_wait(p->queue, tks__clock_monotonic_ns() + LIMIT_NS);
       pushed = tks__queue_push(p->queue, &record);
     }
-    if (pushed)
-      p->pushed++;
+    if (pushed) p->pushed++;
     else {
       (void)tks__queue_lose(p->queue);
       p->lost++;

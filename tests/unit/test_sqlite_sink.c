@@ -103,8 +103,7 @@ static tks__batch *batch_on(size_t count, const int *days) {
   return batch;
 }
 
-#define BATCH(...)                                                                                                     \
-  batch_on(sizeof((const int[]){__VA_ARGS__}) / sizeof(int), (const int[]){__VA_ARGS__})
+#define BATCH(...) batch_on(sizeof((const int[]){__VA_ARGS__}) / sizeof(int), (const int[]){__VA_ARGS__})
 
 static int write_batches(tks__batch *const *batches, size_t count) {
   error = (tks_error){0};
@@ -227,10 +226,9 @@ Test(sqlite_sink, many_batches_and_many_symbols_at_once) {
     cr_assert_eq(rows_of(day), rows);
     cr_assert_eq(sqlite_integer(path_of(day), "SELECT COUNT(*) FROM symbol"), used);
     /* Each symbol's count and span are those of its rows, and its rows are its own. */
-    cr_assert_eq(sqlite_integer(path_of(day),
-                                "SELECT COUNT(*) FROM symbol WHERE (quotes, first_ns, last_ns) <>"
-                                " (SELECT COUNT(*), MIN(timestamp_ns), MAX(timestamp_ns) FROM ticks"
-                                "  WHERE ticks.symbol = symbol.name)"),
+    cr_assert_eq(sqlite_integer(path_of(day), "SELECT COUNT(*) FROM symbol WHERE (quotes, first_ns, last_ns) <>"
+                                              " (SELECT COUNT(*), MIN(timestamp_ns), MAX(timestamp_ns) FROM ticks"
+                                              "  WHERE ticks.symbol = symbol.name)"),
                  0);
     cr_assert_eq(sqlite_integer(path_of(day), "SELECT COUNT(*) FROM ticks WHERE symbol <> 'S' || CAST(bid AS INTEGER)"),
                  0);

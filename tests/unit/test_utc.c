@@ -81,7 +81,10 @@ Test(utc, refuses_what_is_no_time) {
                        "0000-01-01T00:00:00Z"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) refuses(bad[i]);
   int64_t ts;
-  cr_assert_not(tks__utc_parse("2026-01-19\0" "11:51:51Z", 20, &ts), "a NUL separates nothing");
+  cr_assert_not(tks__utc_parse("2026-01-19\0"
+                               "11:51:51Z",
+                               20, &ts),
+                "a NUL separates nothing");
   cr_assert(tks__utc_parse("2026-01-19T11:51:51Zjunk", 20, &ts), "only the given bytes are read");
 }
 
@@ -112,8 +115,8 @@ Test(utc, every_day_agrees_with_the_c_library) {
     size_t length = tks__utc_format_day(day, text);
     int32_t read = INT32_MIN;
     if (year != tm.tm_year + 1900 || month != tm.tm_mon + 1 || mday != tm.tm_mday ||
-        !tks__utc_day_from_date(year, month, mday, &back) || back != day ||
-        !tks__utc_parse_day(text, length, &read) || read != day || tks__utc_day(tks__utc_day_start_ns(day)) != day)
+        !tks__utc_day_from_date(year, month, mday, &back) || back != day || !tks__utc_parse_day(text, length, &read) ||
+        read != day || tks__utc_day(tks__utc_day_start_ns(day)) != day)
       cr_assert(false, "day %d", day);
   }
 }

@@ -134,8 +134,7 @@ Test(worker_signals, are_blocked_on_its_thread_and_not_on_the_callers) {
   cr_assert_eq(sem_init(&done, 0, 0), 0);
   cr_assert_eq(tks__worker_start(&worker, &sink, post, &done), 0);
   cr_assert_eq(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
-  for (int signal = 1; signal < NSIG; signal++)
-    cr_assert_eq(sigismember(&before, signal), sigismember(&after, signal));
+  for (int signal = 1; signal < NSIG; signal++) cr_assert_eq(sigismember(&before, signal), sigismember(&after, signal));
   (void)run(TKS__JOB_SYNC, NULL, 0);
   cr_assert(all_blocked);
   (void)run(TKS__JOB_CLOSE, NULL, 0);

@@ -142,7 +142,7 @@ static void tear_down(void) {
     if ((backend & (i == SQLITE ? TKS_SQLITE : TKS_JSON)) != 0)
       FAKE_ABORT_UNLESS(fake_is_sound(&tapes[i]), "%llu doubled, %llu out of order, %llu closes",
                         (unsigned long long)tapes[i].doubled, (unsigned long long)tapes[i].disorder,
-                (unsigned long long)tapes[i].calls[FAKE_CLOSE]);
+                        (unsigned long long)tapes[i].calls[FAKE_CLOSE]);
     fake_tape_deinit(&tapes[i]);
   }
 }
@@ -557,27 +557,41 @@ Test(writer, a_sink_that_hangs_does_not_hold_up_the_other) {
 }
 
 /* A healthy but slow sink never loses: the queue fills, and its policy applies. */
-Test(writer, a_slow_sink_fills_the_queue) {
+static bool slow_has_no_room(void *context) {
+  tks_store_stats s = stats();
+  return s.sinks[*(int *)context].backlog == config.backlog_records && s.queued == config.queue_records;
+}
+
+static void be_slow(int slow) {
   config.queue_records = 100;
   config.batch_records = 50;
   config.backlog_records = 200;
   config.degraded_retry_ms = HOUR_MS;
   start(TKS_DUAL);
-  fake_hold(&tapes[SQLITE], FAKE_WRITE);
-  uint64_t pushed = put(5000);
-  cr_assert_geq(pushed, 100);
-  cr_assert_leq(pushed, 300);
+  fake_hold(&tapes[slow], FAKE_WRITE);
+  for (uint64_t pushed = 0; pushed < 300;) {
+    tks__record record = {.symbol = 1};
+    if (tks__queue_push(queue, &record))
+      pushed++;
+    else
+      linger_ms(1);
+  }
+  cr_assert(wait_until(slow_has_no_room, &slow), "%llu lost", (unsigned long long)stats().sinks[slow].lost);
+  cr_assert_eq(put(50), 0);
   check_balance();
   tks_store_stats s = stats();
-  cr_assert_eq(s.dropped, 5000 - pushed);
+  cr_assert_eq(s.dropped, 50);
   cr_assert_eq(s.sinks[SQLITE].lost, 0);
   cr_assert_eq(s.sinks[JSON].lost, 0);
-  fake_release(&tapes[SQLITE], FAKE_WRITE);
+  fake_release(&tapes[slow], FAKE_WRITE);
   flush();
-  cr_assert_eq(fake_stored(&tapes[SQLITE]), pushed);
-  cr_assert_eq(fake_stored(&tapes[JSON]), pushed);
+  cr_assert_eq(fake_stored(&tapes[SQLITE]), 300);
+  cr_assert_eq(fake_stored(&tapes[JSON]), 300);
   cr_assert_eq(stats().queued, 0);
 }
+
+Test(writer, a_slow_first_sink_fills_the_queue) { be_slow(SQLITE); }
+Test(writer, a_slow_second_sink_fills_the_queue) { be_slow(JSON); }
 
 static bool room_is_used_up(void *context) {
   (void)context;
@@ -589,10 +603,8 @@ static bool room_is_used_up(void *context) {
 static void fill_up(uint64_t pushed, uint64_t dropped) {
   while (pushed < config.backlog_records + config.queue_records) {
     tks__record record = {.symbol = 1};
-    if (tks__queue_push(queue, &record))
-      pushed++;
-    else
-      linger_ms(1);
+    if (tks__queue_push(queue, &record)) pushed++;
+    else linger_ms(1);
   }
   cr_assert(wait_until(room_is_used_up, NULL), "%llu backlog, %llu queued",
             (unsigned long long)stats().sinks[SQLITE].backlog, (unsigned long long)stats().queued);

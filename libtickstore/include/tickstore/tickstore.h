@@ -52,44 +52,44 @@ TKS_API const char *tks_version_string(void);
 /* ----------------------------------------------------------- status codes */
 
 /* X(name, value, message). Negative: refused or failed. Positive: done, but note. */
-#define TKS_STATUS_MAP(X)                                                                          \
-  X(OK, 0, "success")                                                                              \
-  X(THROTTLED, 1, "skipped: repeats the last stored quote of its symbol and source")               \
-  X(CROSSED_DROPPED, 2, "skipped: bid above ask, and the configuration drops crossed quotes")      \
-  X(PARTIAL, 3, "some records of the array were not accepted")                                     \
-  X(EINVAL, -1, "invalid argument")                                                                \
-  X(ENULL, -2, "a required pointer is NULL")                                                       \
-  X(ENOMEM, -3, "out of memory")                                                                   \
-  X(ECLOSED, -4, "the store is closed or closing")                                                 \
-  X(EFORK, -5, "the store was opened before fork and cannot be used in the child process")         \
-  X(EREADONLY, -6, "the store is open for reading only")                                           \
-  X(ELOCKED, -7, "another process or handle has this store open for writing")                      \
-  X(EFORMAT, -8, "the store has a newer format than this library reads")                           \
-  X(ENOTSTORE, -9, "no store at this path, or its store.json cannot be read")                      \
-  X(EIO, -10, "input/output error")                                                                \
-  X(EDISKFULL, -11, "no space left on the device")                                                 \
-  X(ETIMEOUT, -12, "the time limit ran out first")                                                 \
-  X(EQUEUEFULL, -13, "the queue is full: the record is in the ring but will not be written")       \
-  X(ENAMEEMPTY, -14, "the name is empty")                                                          \
-  X(ENAMELONG, -15, "the name is longer than 64 bytes")                                            \
-  X(ENAMECONTROL, -16, "the name contains a control character")                                    \
-  X(ENAMEUTF8, -17, "the name is not valid UTF-8")                                                 \
-  X(ENAMEPATH, -18, "the name has . or .. as a path component")                                    \
-  X(ESYMBOL, -19, "unknown symbol id")                                                             \
-  X(ESOURCE, -20, "unknown source id")                                                             \
-  X(ESIDES, -21, "both sides of the quote are absent")                                             \
-  X(EPRICE, -22, "a price is infinite")                                                            \
-  X(ESIZE, -23, "a size is negative or not finite")                                                \
-  X(ETIME, -24, "the time is outside the accepted window")                                         \
-  X(ECROSSED, -25, "bid above ask, and the configuration refuses crossed quotes")                  \
-  X(ELIMIT, -26, "the limit is zero, negative or too large")                                       \
-  X(ETABLEFULL, -27, "the table of symbols or sources has reached its configured size")            \
-  X(EDAYFILE, -28, "a day file is damaged, truncated or not a day file")                           \
-  X(EDEADLINE, -29, "the read took longer than the read deadline")                                 \
-  X(ESTRUCT, -30, "a struct's size is not one this library knows, or its unknown tail is not 0")   \
-  X(ECONFIG, -31, "a configuration field is out of range")                                         \
-  X(EUNWRITTEN, -32, "closed, but some accepted records could not be written")                     \
-  X(ENOTFOUND, -33, "nothing is stored for this symbol")                                           \
+#define TKS_STATUS_MAP(X)                                                                        \
+  X(OK, 0, "success")                                                                            \
+  X(THROTTLED, 1, "skipped: repeats the last stored quote of its symbol and source")             \
+  X(CROSSED_DROPPED, 2, "skipped: bid above ask, and the configuration drops crossed quotes")    \
+  X(PARTIAL, 3, "some records of the array were not accepted")                                   \
+  X(EINVAL, -1, "invalid argument")                                                              \
+  X(ENULL, -2, "a required pointer is NULL")                                                     \
+  X(ENOMEM, -3, "out of memory")                                                                 \
+  X(ECLOSED, -4, "the store is closed or closing")                                               \
+  X(EFORK, -5, "the store was opened before fork and cannot be used in the child process")       \
+  X(EREADONLY, -6, "the store is open for reading only")                                         \
+  X(ELOCKED, -7, "another process or handle has this store open for writing")                    \
+  X(EFORMAT, -8, "the store has a newer format than this library reads")                         \
+  X(ENOTSTORE, -9, "no store at this path, or its store.json cannot be read")                    \
+  X(EIO, -10, "input/output error")                                                              \
+  X(EDISKFULL, -11, "no space left on the device")                                               \
+  X(ETIMEOUT, -12, "the time limit ran out first")                                               \
+  X(EQUEUEFULL, -13, "the queue is full: the record is in the ring but will not be written")     \
+  X(ENAMEEMPTY, -14, "the name is empty")                                                        \
+  X(ENAMELONG, -15, "the name is longer than 64 bytes")                                          \
+  X(ENAMECONTROL, -16, "the name contains a control character")                                  \
+  X(ENAMEUTF8, -17, "the name is not valid UTF-8")                                               \
+  X(ENAMEPATH, -18, "the name has . or .. as a path component")                                  \
+  X(ESYMBOL, -19, "unknown symbol id")                                                           \
+  X(ESOURCE, -20, "unknown source id")                                                           \
+  X(ESIDES, -21, "both sides of the quote are absent")                                           \
+  X(EPRICE, -22, "a price is infinite")                                                          \
+  X(ESIZE, -23, "a size is negative or not finite")                                              \
+  X(ETIME, -24, "the time is outside the accepted window")                                       \
+  X(ECROSSED, -25, "bid above ask, and the configuration refuses crossed quotes")                \
+  X(ELIMIT, -26, "the limit is zero, negative or too large")                                     \
+  X(ETABLEFULL, -27, "the table of symbols or sources has reached its configured size")          \
+  X(EDAYFILE, -28, "a day file is damaged, truncated or not a day file")                         \
+  X(EDEADLINE, -29, "the read took longer than the read deadline")                               \
+  X(ESTRUCT, -30, "a struct's size is not one this library knows, or its unknown tail is not 0") \
+  X(ECONFIG, -31, "a configuration field is out of range")                                       \
+  X(EUNWRITTEN, -32, "closed, but some accepted records could not be written")                   \
+  X(ENOTFOUND, -33, "nothing is stored for this symbol")                                         \
   X(EINTERNAL, -34, "internal error, please report")
 
 #define TKS_STATUS_ENUM_(name, value, message) TKS_##name = (value),
@@ -110,7 +110,7 @@ typedef struct tks_error {
 
 #define TKS_NAME_MAX 64 /* bytes of a symbol's or source's name */
 
-#define TKS_FLAG_CROSSED 0x1u     /* bid > ask; set by the store */
+#define TKS_FLAG_CROSSED 0x1u          /* bid > ask; set by the store */
 #define TKS_FLAG_USER_MASK 0xffff0000u /* the upper half is the caller's, stored and returned as given */
 
 /* One top-of-book quote. 72 bytes; the layout is part of the ABI.
@@ -184,13 +184,13 @@ typedef struct tks_config {
   uint32_t read_only;   /* 1: open an existing store for reading beside its writer. Default 0 */
 
   /* rings and queue */
-  uint32_t ring_records;    /* quotes kept in memory per symbol, 1 to 16,777,216. Default 10,000 */
-  uint32_t queue_records;   /* between put and the writer, 16 to 16,777,216. Default 10,000 */
-  uint32_t queue_policy;    /* tks_queue_policy. Default TKS_QUEUE_DROP */
-  uint32_t block_limit_ms;  /* longest wait of one put under TKS_QUEUE_BLOCK, 1 to 3,600,000. Default 1,000 */
-  uint32_t batch_records;   /* the writer is woken at this many, 1 to queue_records. Default 500 */
+  uint32_t ring_records;      /* quotes kept in memory per symbol, 1 to 16,777,216. Default 10,000 */
+  uint32_t queue_records;     /* between put and the writer, 16 to 16,777,216. Default 10,000 */
+  uint32_t queue_policy;      /* tks_queue_policy. Default TKS_QUEUE_DROP */
+  uint32_t block_limit_ms;    /* longest wait of one put under TKS_QUEUE_BLOCK, 1 to 3,600,000. Default 1,000 */
+  uint32_t batch_records;     /* the writer is woken at this many, 1 to queue_records. Default 500 */
   uint32_t flush_interval_ms; /* and at the latest after this, 1 to 3,600,000. Default 5,000 */
-  uint32_t backlog_records; /* taken from the queue but not yet written by a slow or sick sink, 0 to
+  uint32_t backlog_records;   /* taken from the queue but not yet written by a slow or sick sink, 0 to
                                268,435,456; at 0 a sink holds one batch. Default 1,000,000 */
 
   /* throttle of repeats */
@@ -207,15 +207,15 @@ typedef struct tks_config {
   int64_t min_time_ns;     /* event times before it are refused, 1677-09-22 or later. Default 1990-01-01 */
 
   /* writer */
-  uint32_t retry_attempts;   /* of a failed batch before the sink is degraded, 0 to 100. Default 3 */
-  uint32_t retry_pause_ms;   /* before the first retry; doubles each time, 1 to 60,000. Default 100 */
+  uint32_t retry_attempts;    /* of a failed batch before the sink is degraded, 0 to 100. Default 3 */
+  uint32_t retry_pause_ms;    /* before the first retry; doubles each time, 1 to 60,000. Default 100 */
   uint32_t degraded_retry_ms; /* between tries of a degraded sink, 1 to 3,600,000. Default 5,000 */
-  uint32_t sync_interval_ms; /* how often what its commit does not sync is synced (JSON, and SQLite under
+  uint32_t sync_interval_ms;  /* how often what its commit does not sync is synced (JSON, and SQLite under
                                 TKS_SYNC_NORMAL), 1 to 3,600,000. Default 1,000 */
-  uint32_t close_limit_ms;   /* longest time that tks_close goes on trying to write, 0 to 86,400,000. Default 30,000 */
-  uint32_t late_close_s;     /* a past day's file is sealed after this long without a late tick, 1 to 86,400.
+  uint32_t close_limit_ms;    /* longest time that tks_close goes on trying to write, 0 to 86,400,000. Default 30,000 */
+  uint32_t late_close_s;      /* a past day's file is sealed after this long without a late tick, 1 to 86,400.
                                 Default 300 */
-  uint32_t max_open_days;    /* day files open for writing at once, 1 to 64. Default 4 */
+  uint32_t max_open_days;     /* day files open for writing at once, 1 to 64. Default 4 */
 
   /* SQLite */
   uint32_t synchronous;       /* tks_synchronous. Default TKS_SYNC_FULL */
@@ -227,9 +227,9 @@ typedef struct tks_config {
   uint64_t mmap_bytes;        /* of reading connections, 0 = off, up to 2^40. Default 256 MiB */
 
   /* readers */
-  uint32_t read_connections; /* open at once, 1 to 1,000. Default 5 */
+  uint32_t read_connections;  /* open at once, 1 to 1,000. Default 5 */
   uint32_t connection_life_s; /* reopened when older, 1 to 86,400. Default 3,600 */
-  uint32_t read_deadline_ms; /* longest one read transaction, 1 to 3,600,000. Default 10,000 */
+  uint32_t read_deadline_ms;  /* longest one read transaction, 1 to 3,600,000. Default 10,000 */
 
   /* log: filtered here, printed nowhere unless log is set */
   uint32_t log_level; /* tks_log_level. Default TKS_LOG_WARN */
@@ -237,7 +237,7 @@ typedef struct tks_config {
   void *log_context;  /* handed to log */
 
   /* JSON */
-  const char *broker_id;  /* the broker_id of JSON lines, up to 64 bytes, copied by tks_open. Default "default" */
+  const char *broker_id; /* the broker_id of JSON lines, up to 64 bytes, copied by tks_open. Default "default" */
   uint64_t broker_id_length;
 } tks_config;
 
@@ -306,8 +306,7 @@ typedef struct tks_symbol_info {
 /* Lists the symbols that have quotes, over all days, by name. Copies up to `capacity`, *total is how many there are (call
  * with capacity 0 to ask). Reads a small table of every day file. A damaged day is left out and makes the call return
  * TKS_EDAYFILE, with everything else filled in. */
-TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capacity, size_t *total,
-                        tks_error *error);
+TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capacity, size_t *total, tks_error *error);
 
 /* ------------------------------------------------------------- publishing */
 
@@ -321,14 +320,14 @@ TKS_API int tks_put_quote(tks_store *store, const tks_quote *quote, uint64_t *se
 
 /* What became of an array. */
 typedef struct tks_put_result {
-  uint64_t accepted;  /* have a sequence number and are on their way to the sinks */
-  uint64_t throttled; /* TKS_THROTTLED */
+  uint64_t accepted;        /* have a sequence number and are on their way to the sinks */
+  uint64_t throttled;       /* TKS_THROTTLED */
   uint64_t crossed_dropped; /* TKS_CROSSED_DROPPED */
-  uint64_t refused;   /* any refusing code */
-  uint64_t dropped;   /* TKS_EQUEUEFULL */
-  uint64_t first_seq; /* of the accepted ones, 0 if none; other threads' records may lie between */
+  uint64_t refused;         /* any refusing code */
+  uint64_t dropped;         /* TKS_EQUEUEFULL */
+  uint64_t first_seq;       /* of the accepted ones, 0 if none; other threads' records may lie between */
   uint64_t last_seq;
-  uint64_t first_bad; /* index of the first refused or dropped one; meaningful if there is one */
+  uint64_t first_bad;     /* index of the first refused or dropped one; meaningful if there is one */
   int32_t first_bad_code; /* and its code, 0 if there is none */
   int32_t reserved;
 } tks_put_result;
@@ -356,16 +355,14 @@ TKS_API int tks_put(tks_store *store, const char *symbol, size_t symbol_length, 
  * from what is not yet written and from the day files, back over as many days as needed, in order of time; then this
  * call reads the disk. n is 1 to TKS_MAX_RECORDS.
  * Codes: TKS_ENULL, TKS_ESYMBOL, TKS_ELIMIT, TKS_EDAYFILE (what the ring has is filled in), TKS_EDEADLINE. */
-TKS_API int tks_recent(tks_store *store, uint32_t symbol, size_t n, tks_quote *quotes, size_t *count,
-                       tks_error *error);
+TKS_API int tks_recent(tks_store *store, uint32_t symbol, size_t n, tks_quote *quotes, size_t *count, tks_error *error);
 
 /* The newest quote of a symbol: the last that arrived or, if none arrived since the store was opened, the last by
  * time on disk. Codes: as tks_recent, TKS_ENOTFOUND. */
 TKS_API int tks_latest(tks_store *store, uint32_t symbol, tks_quote *quote, tks_error *error);
 
 /* The same for every symbol that has one, ordered by id, up to `capacity`; *total is how many there are. */
-TKS_API int tks_latest_all(tks_store *store, tks_quote *quotes, size_t capacity, size_t *total,
-                           tks_error *error);
+TKS_API int tks_latest_all(tks_store *store, tks_quote *quotes, size_t capacity, size_t *total, tks_error *error);
 
 #define TKS_RANGE_DESCENDING 0x1u
 
@@ -395,8 +392,7 @@ TKS_API int tks_range_open(tks_store *store, const tks_range *range, tks_cursor 
  * On TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL and TKS_ENOMEM *count quotes are valid and the next call goes on from there.
  * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL (SQLite needs a little room even to read
  * a day that is being written), TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
-TKS_API int tks_cursor_next(tks_cursor *cursor, tks_quote *quotes, size_t capacity, size_t *count,
-                            tks_error *error);
+TKS_API int tks_cursor_next(tks_cursor *cursor, tks_quote *quotes, size_t capacity, size_t *count, tks_error *error);
 
 /* Frees the cursor; NULL is fine. May be called after tks_close. */
 TKS_API void tks_cursor_close(tks_cursor *cursor);
@@ -453,19 +449,19 @@ typedef enum tks_sink_state {
 
 /* One sink. For each: accepted by the store = written + backlog + queued + lost + dropped. */
 typedef struct tks_sink_stats {
-  uint32_t sink;  /* TKS_SQLITE or TKS_JSON */
-  uint32_t state; /* tks_sink_state */
-  uint64_t written;     /* records handed to the sink and committed */
-  uint64_t lost;        /* records it will never hold: no room in the backlog, or left over at close */
-  uint64_t backlog;     /* taken from the queue, not yet written here */
-  uint64_t batches;     /* successful writes; one may hold many batch_records under load */
+  uint32_t sink;    /* TKS_SQLITE or TKS_JSON */
+  uint32_t state;   /* tks_sink_state */
+  uint64_t written; /* records handed to the sink and committed */
+  uint64_t lost;    /* records it will never hold: no room in the backlog, or left over at close */
+  uint64_t backlog; /* taken from the queue, not yet written here */
+  uint64_t batches; /* successful writes; one may hold many batch_records under load */
   uint64_t retries;
   uint64_t errors;
-  uint64_t rotations;   /* past day files sealed */
-  uint64_t written_seq; /* all up to here is written or lost */
-  uint64_t durable_seq; /* all up to here is on stable storage or lost */
-  uint64_t wal_bytes;   /* SQLite: of all open day files */
-  uint64_t open_files;  /* day files or JSON files open for writing */
+  uint64_t rotations;    /* past day files sealed */
+  uint64_t written_seq;  /* all up to here is written or lost */
+  uint64_t durable_seq;  /* all up to here is on stable storage or lost */
+  uint64_t wal_bytes;    /* SQLite: of all open day files */
+  uint64_t open_files;   /* day files or JSON files open for writing */
   int64_t last_error_ns; /* when; 0 = never */
   int32_t last_error_code;
   int32_t last_error_detail;
@@ -480,7 +476,7 @@ typedef struct tks_store_stats {
   uint32_t struct_size; /* sizeof(tks_store_stats); set before the call */
   uint32_t backend;
   uint64_t received;
-  uint64_t accepted;  /* got a sequence number; includes dropped */
+  uint64_t accepted; /* got a sequence number; includes dropped */
   uint64_t throttled;
   uint64_t crossed_dropped;
   uint64_t refused; /* the sum of the following */
@@ -492,20 +488,20 @@ typedef struct tks_store_stats {
   uint64_t refused_time;
   uint64_t refused_crossed;
   uint64_t refused_memory;
-  uint64_t dropped;     /* queue full: in the ring, lost to every sink */
-  uint64_t blocked;     /* puts that had to wait for room */
-  uint64_t queued;      /* in the queue now */
-  uint64_t wakeups;     /* of the writer by put: system calls made by putting threads */
-  uint64_t first_seq;   /* the first sequence number of this session */
-  uint64_t last_seq;    /* the last one given out; first_seq - 1 if none */
-  uint64_t durable_seq; /* as tks_durable_seq */
+  uint64_t dropped;        /* queue full: in the ring, lost to every sink */
+  uint64_t blocked;        /* puts that had to wait for room */
+  uint64_t queued;         /* in the queue now */
+  uint64_t wakeups;        /* of the writer by put: system calls made by putting threads */
+  uint64_t first_seq;      /* the first sequence number of this session */
+  uint64_t last_seq;       /* the last one given out; first_seq - 1 if none */
+  uint64_t durable_seq;    /* as tks_durable_seq */
   uint64_t durable_lag_ms; /* age of the oldest record that is not durable; 0 if all are */
-  uint64_t symbols;     /* interned */
+  uint64_t symbols;        /* interned */
   uint64_t sources;
-  uint64_t ring_records; /* held in rings */
-  uint64_t ring_bytes;   /* allocated for rings */
+  uint64_t ring_records;     /* held in rings */
+  uint64_t ring_bytes;       /* allocated for rings */
   uint64_t read_connections; /* open now */
-  tks_sink_stats sinks[2]; /* SQLite, JSON; state TKS_SINK_OFF if not configured */
+  tks_sink_stats sinks[2];   /* SQLite, JSON; state TKS_SINK_OFF if not configured */
 } tks_store_stats;
 
 /* Cheap enough for every second; never waits for a disk. A read-only store has only zeros but for symbols, sources and
@@ -517,16 +513,16 @@ TKS_API int tks_stats(tks_store *store, tks_store_stats *stats, tks_error *error
 
 /* One UTC day in one sink. */
 typedef struct tks_day_info {
-  int64_t day_ns;  /* its midnight */
-  uint32_t sink;   /* TKS_SQLITE or TKS_JSON */
-  int32_t code;    /* TKS_OK, or what is wrong with it: TKS_EDAYFILE, TKS_EFORMAT, TKS_EIO */
-  uint64_t count;  /* quotes */
+  int64_t day_ns; /* its midnight */
+  uint32_t sink;  /* TKS_SQLITE or TKS_JSON */
+  int32_t code;   /* TKS_OK, or what is wrong with it: TKS_EDAYFILE, TKS_EFORMAT, TKS_EIO */
+  uint64_t count; /* quotes */
   uint64_t symbols;
-  uint64_t files;  /* 1 for SQLite; one per symbol for JSON */
-  uint64_t bytes;  /* of the files, WAL not included */
+  uint64_t files; /* 1 for SQLite; one per symbol for JSON */
+  uint64_t bytes; /* of the files, WAL not included */
   uint64_t wal_bytes;
-  uint64_t last_seq;    /* highest sequence number in it */
-  char message[152];    /* what is wrong, with the file's name; empty if nothing is */
+  uint64_t last_seq; /* highest sequence number in it */
+  char message[152]; /* what is wrong, with the file's name; empty if nothing is */
 } tks_day_info;
 
 /* Lists the days on disk in order of time, SQLite before JSON, up to `capacity`; *total is how many there are. `check` is TKS_CHECK_*.

@@ -49,19 +49,15 @@ static const tks_config PRODUCTION = {
 bool tks__config_preset(tks_config *config, int preset) {
   *config = PRODUCTION;
   switch (preset) {
-    case TKS_PRESET_PRODUCTION:
-      return true;
-    case TKS_PRESET_MIGRATION:
-      config->backend = TKS_DUAL;
-      return true;
+    case TKS_PRESET_PRODUCTION: return true;
+    case TKS_PRESET_MIGRATION: config->backend = TKS_DUAL; return true;
     case TKS_PRESET_DEVELOPMENT:
       config->backend = TKS_JSON;
       config->ring_records = 1000;
       config->flush_interval_ms = 500;
       config->log_level = TKS_LOG_DEBUG;
       return true;
-    default:
-      return false;
+    default: return false;
   }
 }
 
@@ -72,7 +68,8 @@ int tks__struct_check(const void *given, size_t size, size_t known, size_t small
   for (size_t i = known; i < size; i++)
     if (((const unsigned char *)given)[i] != 0)
       return tks__fail(error, TKS_ESTRUCT, 0,
-                       "%s is %zu bytes, this library knows %zu, and what follows those is not zero", name, size, known);
+                       "%s is %zu bytes, this library knows %zu, and what follows those is not zero", name, size,
+                       known);
   return TKS_OK;
 }
 
@@ -83,8 +80,10 @@ typedef struct bounds {
   bool wide; /* uint64_t rather than uint32_t */
 } bounds;
 
-#define BOUNDS32(field, low, high) {#field, offsetof(tks_config, field), (low), (high), false}
-#define BOUNDS64(field, low, high) {#field, offsetof(tks_config, field), (low), (high), true}
+#define BOUNDS32(field, low, high) \
+  { #field, offsetof(tks_config, field), (low), (high), false }
+#define BOUNDS64(field, low, high) \
+  { #field, offsetof(tks_config, field), (low), (high), true }
 
 static const bounds BOUNDS[] = {
     BOUNDS32(backend, TKS_SQLITE, TKS_DUAL),
@@ -143,8 +142,8 @@ static int check_bounds(const tks_config *config, tks_error *error) {
     return tks__fail(error, TKS_ECONFIG, 0, "batch_records is %u, more than queue_records, %u", config->batch_records,
                      config->queue_records);
   if (config->min_time_ns < EARLIEST_DAY_NS)
-    return tks__fail(error, TKS_ECONFIG, 0, "min_time_ns is %lld, must be at least %lld", (long long)config->min_time_ns,
-                     (long long)EARLIEST_DAY_NS);
+    return tks__fail(error, TKS_ECONFIG, 0, "min_time_ns is %lld, must be at least %lld",
+                     (long long)config->min_time_ns, (long long)EARLIEST_DAY_NS);
   if (!isfinite(config->throttle_relative) || config->throttle_relative >= 1)
     return tks__fail(error, TKS_ECONFIG, 0, "throttle_relative is %g, must be below 1", config->throttle_relative);
   if (config->broker_id == NULL && config->broker_id_length > 0)
@@ -155,8 +154,8 @@ static int check_bounds(const tks_config *config, tks_error *error) {
 int tks__config_take(const tks_config *given, tks_config *config, tks_error *error) {
   *config = PRODUCTION;
   if (given == NULL) return TKS_OK;
-  int code =
-      tks__struct_check(given, given->struct_size, sizeof *config, offsetof(tks_config, read_only), "tks_config", error);
+  int code = tks__struct_check(given, given->struct_size, sizeof *config, offsetof(tks_config, read_only), "tks_config",
+                               error);
   if (code != TKS_OK) return code;
   memcpy(config, given, given->struct_size < sizeof *config ? given->struct_size : sizeof *config);
   config->struct_size = sizeof *config;

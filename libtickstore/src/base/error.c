@@ -8,12 +8,10 @@
 const char *tks__status_message(int code) {
   switch (code) {
 #define CASE(name, value, message) \
-  case TKS_##name:                 \
-    return message;
+  case TKS_##name: return message;
     TKS_STATUS_MAP(CASE)
 #undef CASE
-    default:
-      return "unknown status";
+    default: return "unknown status";
   }
 }
 
@@ -31,12 +29,9 @@ int tks__fail(tks_error *error, int code, int detail, const char *format, ...) {
 static int code_of_errno(int errnum) {
   switch (errnum) {
     case ENOSPC:
-    case EDQUOT:
-      return TKS_EDISKFULL;
-    case ENOMEM:
-      return TKS_ENOMEM;
-    default:
-      return TKS_EIO;
+    case EDQUOT: return TKS_EDISKFULL;
+    case ENOMEM: return TKS_ENOMEM;
+    default: return TKS_EIO;
   }
 }
 

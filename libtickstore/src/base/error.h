@@ -8,8 +8,7 @@
 const char *tks__status_message(int code);
 
 /* Fills `error` (may be NULL) and returns `code`, so that a refusal is one statement. The message is cut to fit. */
-int tks__fail(tks_error *error, int code, int detail, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+int tks__fail(tks_error *error, int code, int detail, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* The same for a failed system call: maps errno to TKS_EDISKFULL, TKS_ENOMEM or TKS_EIO; the message becomes
  * "<format>: <strerror>". */

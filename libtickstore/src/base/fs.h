@@ -14,11 +14,11 @@ int tks__fs_close(int fd);
 int tks__fs_write_all(int fd, const void *bytes, size_t length, int64_t offset); /* pwrite until all is written */
 int tks__fs_read_some(int fd, void *bytes, size_t length, int64_t offset, size_t *got); /* fewer only at the end */
 int tks__fs_truncate(int fd, int64_t length);
-int tks__fs_sync(int fd); /* fdatasync */
+int tks__fs_sync(int fd);        /* fdatasync */
 void tks__fs_start_sync(int fd); /* a hint: when many files are to be synced, start all, then sync each */
-int tks__fs_size(const char *path, int64_t *size); /* ENOENT when it is not there */
+int tks__fs_size(const char *path, int64_t *size);      /* ENOENT when it is not there */
 int tks__fs_mkdirs(const char *path, const char *root); /* creates what is missing below `root`, syncing each parent */
-int tks__fs_sync_dir_of(const char *path); /* the directory that holds `path` */
+int tks__fs_sync_dir_of(const char *path);              /* the directory that holds `path` */
 int tks__fs_rename(const char *from, const char *to);
 int tks__fs_remove(const char *path);
 

@@ -56,8 +56,7 @@ int tks__name_check(const char *name, size_t length) {
 }
 
 static bool is_plain(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-         c == '.';
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
 }
 
 size_t tks__name_to_file(const char *name, size_t length, char file[TKS__NAME_FILE_MAX]) {

@@ -24,10 +24,8 @@ static inline void tks__spinlock_acquire(tks__spinlock *lock) {
     /* Acquire: what the previous holder wrote is visible to this one. */
     if (atomic_exchange_explicit(lock, 1, memory_order_acquire) == 0) return;
     while (atomic_load_explicit(lock, memory_order_relaxed) != 0) {
-      if (++tries < 100)
-        tks__spin_pause();
-      else
-        (void)sched_yield();
+      if (++tries < 100) tks__spin_pause();
+      else (void)sched_yield();
     }
   }
 }

@@ -65,8 +65,7 @@ static char *put_number(char *to, uint32_t value, int width) {
 size_t tks__utc_format_day(int32_t day, char text[TKS__UTC_TEXT_MAX]) {
   int year, month, mday;
   tks__utc_date(day, &year, &month, &mday);
-  if (year < 0 || year > 9999)
-    return (size_t)snprintf(text, TKS__UTC_TEXT_MAX, "%04d-%02d-%02d", year, month, mday);
+  if (year < 0 || year > 9999) return (size_t)snprintf(text, TKS__UTC_TEXT_MAX, "%04d-%02d-%02d", year, month, mday);
   char *p = put_number(text, (uint32_t)year, 4);
   *p++ = '-';
   p = put_number(p, (uint32_t)month, 2);
@@ -125,8 +124,8 @@ static bool read_one_of(reader *r, const char *set, char *found) {
 static bool read_date(reader *r, int64_t *day) {
   int year, month, mday;
   char c;
-  if (!read_number(r, 4, &year) || !read_one_of(r, "-", &c) || !read_number(r, 2, &month) ||
-      !read_one_of(r, "-", &c) || !read_number(r, 2, &mday) || !date_exists(year, month, mday))
+  if (!read_number(r, 4, &year) || !read_one_of(r, "-", &c) || !read_number(r, 2, &month) || !read_one_of(r, "-", &c) ||
+      !read_number(r, 2, &mday) || !date_exists(year, month, mday))
     return false;
   *day = day_of_date(year, month, mday);
   return true;
@@ -161,10 +160,10 @@ bool tks__utc_parse(const char *text, size_t length, int64_t *ts_ns) {
   int64_t day, fraction_ns, offset_s;
   int hour, minute, second;
   char c;
-  if (!read_date(&r, &day) || !read_one_of(&r, "Tt ", &c) || !read_number(&r, 2, &hour) ||
-      !read_one_of(&r, ":", &c) || !read_number(&r, 2, &minute) || !read_one_of(&r, ":", &c) ||
-      !read_number(&r, 2, &second) || !read_fraction(&r, &fraction_ns) || !read_zone(&r, &offset_s) ||
-      r.at != r.end || hour > 23 || minute > 59 || second > 60)
+  if (!read_date(&r, &day) || !read_one_of(&r, "Tt ", &c) || !read_number(&r, 2, &hour) || !read_one_of(&r, ":", &c) ||
+      !read_number(&r, 2, &minute) || !read_one_of(&r, ":", &c) || !read_number(&r, 2, &second) ||
+      !read_fraction(&r, &fraction_ns) || !read_zone(&r, &offset_s) || r.at != r.end || hour > 23 || minute > 59 ||
+      second > 60)
     return false;
   if (second == 60) fraction_ns = 0; /* the whole leap second is one instant */
   int64_t seconds = day * 86400 + hour * 3600 + minute * 60 + second - offset_s;
@@ -174,8 +173,7 @@ bool tks__utc_parse(const char *text, size_t length, int64_t *ts_ns) {
     fraction_ns -= TKS__NS_PER_S;
   }
   int64_t ns;
-  return !__builtin_mul_overflow(seconds, TKS__NS_PER_S, &ns) &&
-         !__builtin_add_overflow(ns, fraction_ns, ts_ns);
+  return !__builtin_mul_overflow(seconds, TKS__NS_PER_S, &ns) && !__builtin_add_overflow(ns, fraction_ns, ts_ns);
 }
 
 bool tks__utc_parse_day(const char *text, size_t length, int32_t *day) {

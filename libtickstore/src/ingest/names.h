@@ -23,7 +23,7 @@ typedef struct tks__names_index tks__names_index;
 typedef struct tks__names {
   tks__name *entries; /* reserved for `max` + 1, [0] unused */
   uint32_t max;
-  _Atomic uint32_t count;           /* ids 1..count are readable */
+  _Atomic uint32_t count;            /* ids 1..count are readable */
   _Atomic(tks__names_index *) index; /* open-addressing table; replaced when it fills, old ones kept until deinit */
   pthread_mutex_t lock;
 } tks__names;

@@ -63,8 +63,7 @@ bool tks__queue_push(tks__queue *queue, tks__record *record) {
     /* Acquire: the consumer's copy of what was in this slot is finished before it is written again. Signed, since a stale
      * `p` may lie behind head; the exchange then fails. */
     if ((int64_t)(p - atomic_load_explicit(&queue->head, memory_order_acquire)) >= (int64_t)queue->limit) return false;
-  } while (!atomic_compare_exchange_weak_explicit(&queue->tail, &p, p + 1, memory_order_seq_cst,
-                                                  memory_order_relaxed));
+  } while (!atomic_compare_exchange_weak_explicit(&queue->tail, &p, p + 1, memory_order_seq_cst, memory_order_relaxed));
   record->seq = p;
   tks__queue_slot *slot = &queue->slots[p & queue->mask];
   slot->ts_ns = record->ts_ns;
@@ -87,10 +86,8 @@ uint64_t tks__queue_lose(tks__queue *queue) {
   tks__spinlock_acquire(&queue->lost_lock);
   uint64_t p = atomic_fetch_add_explicit(&queue->tail, 1, memory_order_seq_cst);
   tks__lost_range *last = queue->lost_count > 0 ? &queue->lost[queue->lost_count - 1] : NULL;
-  if (last != NULL && last->to == p)
-    last->to = p + 1;
-  else
-    queue->lost[queue->lost_count++] = (tks__lost_range){p, p + 1};
+  if (last != NULL && last->to == p) last->to = p + 1;
+  else queue->lost[queue->lost_count++] = (tks__lost_range){p, p + 1};
   queue->lost_queued++;
   queue->dropped++;
   tks__spinlock_release(&queue->lost_lock);

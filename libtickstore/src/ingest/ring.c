@@ -65,9 +65,14 @@ static double double_of_word(uint64_t word) {
 
 static void store_slot(tks__ring_slot *slot, const tks__record *r) {
   const uint64_t words[8] = {
-      (uint64_t)r->ts_ns,          (uint64_t)r->recv_ns,        r->seq,
-      word_of_double(r->bid),      word_of_double(r->ask),      word_of_double(r->bid_size),
-      word_of_double(r->ask_size), (uint64_t)r->flags << 32 | r->source,
+      (uint64_t)r->ts_ns,
+      (uint64_t)r->recv_ns,
+      r->seq,
+      word_of_double(r->bid),
+      word_of_double(r->ask),
+      word_of_double(r->bid_size),
+      word_of_double(r->ask_size),
+      (uint64_t)r->flags << 32 | r->source,
   };
   for (int i = 0; i < 8; i++) atomic_store_explicit(&slot->words[i], words[i], memory_order_relaxed);
 }

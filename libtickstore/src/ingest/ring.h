@@ -23,7 +23,7 @@
 #include "base/record.h"
 
 #define TKS__RING_FIRST_CHUNK 16
-#define TKS__RING_QUARTERED 4 /* octaves that come in four chunks: 16 << 4 = 256 slots */
+#define TKS__RING_QUARTERED 4                               /* octaves that come in four chunks: 16 << 4 = 256 slots */
 #define TKS__RING_CHUNKS (1 + 4 * TKS__RING_QUARTERED + 17) /* 256 << 17 slots suffice for rings of 16,777,216 */
 
 /* One record without its symbol: one cache line. */
@@ -35,8 +35,8 @@ typedef struct tks__ring_slot {
 typedef struct tks__ring {
   _Atomic uint64_t head;
   _Atomic(tks__ring_slot *) next; /* writer: where the next entry goes; atomic only for tks__ring_prefetch */
-  tks__ring_slot *chunk_end; /* writer: where the chunk of `next` ends */
-  _Atomic uint64_t bytes;    /* allocated */
+  tks__ring_slot *chunk_end;      /* writer: where the chunk of `next` ends */
+  _Atomic uint64_t bytes;         /* allocated */
   _Atomic(tks__ring_slot *) chunks[TKS__RING_CHUNKS];
 } tks__ring;
 

@@ -11,8 +11,9 @@
 #include "ingest/throttle.h"
 
 typedef struct tks__symbol {
-  _Alignas(64) tks__spinlock lock; /* held while a record passes throttle, queue and ring: keeps a ring in sequence order */
-  _Atomic uint64_t last_seq;       /* of the last record that got a sequence number; 0 = none in this session */
+  _Alignas(64)
+      tks__spinlock lock;    /* held while a record passes throttle, queue and ring: keeps a ring in sequence order */
+  _Atomic uint64_t last_seq; /* of the last record that got a sequence number; 0 = none in this session */
   _Atomic uint64_t throttled;
   _Atomic uint64_t crossed_dropped;
   tks__throttle throttle;

@@ -1,7 +1,6 @@
 #include "persist/dayfile.h"
 
 #include <errno.h>
-#include <errno.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -75,20 +74,14 @@ struct tks__dayfile {
 
 static int code_of_sqlite(int rc) {
   switch (rc & 0xff) {
-    case SQLITE_FULL:
-      return TKS_EDISKFULL;
-    case SQLITE_NOMEM:
-      return TKS_ENOMEM;
+    case SQLITE_FULL: return TKS_EDISKFULL;
+    case SQLITE_NOMEM: return TKS_ENOMEM;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-      return TKS_EDAYFILE;
+    case SQLITE_NOTADB: return TKS_EDAYFILE;
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return TKS_ETIMEOUT;
-    case SQLITE_INTERRUPT:
-      return TKS_EDEADLINE;
-    default:
-      return TKS_EIO;
+    case SQLITE_LOCKED: return TKS_ETIMEOUT;
+    case SQLITE_INTERRUPT: return TKS_EDEADLINE;
+    default: return TKS_EIO;
   }
 }
 
@@ -128,9 +121,9 @@ static int check_day(sqlite3 *db, const char *path, int32_t day, tks_error *erro
   const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
   int code = TKS_OK;
   if (rc == SQLITE_ERROR || rc == SQLITE_DONE || (rc == SQLITE_ROW && (found == NULL || strcmp(found, expected) != 0)))
-    code = tks__fail(error, TKS_EDAYFILE, 0, "%s says that it holds the day %.32s", path, found != NULL ? found : "(none)");
-  else if (rc != SQLITE_ROW)
-    code = tks__sqlite_fail(db, rc, "cannot read", path, error);
+    code = tks__fail(error, TKS_EDAYFILE, 0, "%s says that it holds the day %.32s", path,
+                     found != NULL ? found : "(none)");
+  else if (rc != SQLITE_ROW) code = tks__sqlite_fail(db, rc, "cannot read", path, error);
   (void)sqlite3_finalize(statement);
   return code;
 }
@@ -154,8 +147,8 @@ static int check_in_transaction(sqlite3 *db, const char *path, int32_t day, tks_
   if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA user_version", &format);
   if (rc != SQLITE_OK) return tks__sqlite_fail(db, rc, "cannot read", path, error);
   if (application != TKS__DAYFILE_APPLICATION_ID)
-    return tks__fail(error, TKS_EDAYFILE, 0, "%s is empty or a database that is no day file (application_id %lld)", path,
-                     (long long)application);
+    return tks__fail(error, TKS_EDAYFILE, 0, "%s is empty or a database that is no day file (application_id %lld)",
+                     path, (long long)application);
   if (format > TKS__DAYFILE_FORMAT)
     return tks__fail(error, TKS_EFORMAT, 0, "%s has day file format %lld, this library reads up to %d", path,
                      (long long)format, TKS__DAYFILE_FORMAT);
@@ -203,8 +196,7 @@ static int enter_wal_mode(tks__dayfile *file, tks_error *error) {
   bool wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
   int finalized = sqlite3_finalize(statement);
   if (wal) return TKS_OK;
-  if (rc == SQLITE_ROW)
-    return tks__fail(error, TKS_EIO, finalized, "cannot use write-ahead logging on %s", file->path);
+  if (rc == SQLITE_ROW) return tks__fail(error, TKS_EIO, finalized, "cannot use write-ahead logging on %s", file->path);
   return fail(file, rc, "cannot use write-ahead logging on", error);
 }
 

@@ -108,8 +108,8 @@ static int read_fd(reader *r, int fd, char *window, const char *path, tks_error 
     offset += (int64_t)got;
     rc = read_lines(r, window, &held);
     if (rc != TKS_OK)
-      return tks__fail(error, rc, 0, "%s to read %s",
-                       rc == TKS_ETABLEFULL ? "too many sources are known" : "no memory", path);
+      return tks__fail(error, rc, 0, "%s to read %s", rc == TKS_ETABLEFULL ? "too many sources are known" : "no memory",
+                       path);
   }
 }
 
@@ -131,10 +131,8 @@ static int read_path(reader *r, const char *path, tks_error *error) {
   if (rc == ENOENT) return TKS_OK;
   if (rc != 0) return tks__fail_errno(error, rc, "cannot open %s", path);
   char *window = tks__malloc(WINDOW);
-  if (window == NULL)
-    rc = tks__fail(error, TKS_ENOMEM, 0, "no memory to read %s", path);
-  else
-    rc = read_fd(r, fd, window, path, error);
+  if (window == NULL) rc = tks__fail(error, TKS_ENOMEM, 0, "no memory to read %s", path);
+  else rc = read_fd(r, fd, window, path, error);
   tks__free(window);
   (void)tks__fs_close(fd);
   return rc;
@@ -143,8 +141,13 @@ static int read_path(reader *r, const char *path, tks_error *error) {
 int tks__json_day_read(const tks__layout *layout, const tks__names *symbols, tks__names *sources, uint32_t symbol,
                        int32_t day, tks__json_day *out, tks_error *error) {
   *out = (tks__json_day){0};
-  reader r = {.out = out, .symbol = tks__names_get(symbols, symbol), .symbol_id = symbol, .day = day,
-              .sources = sources, .ascending = true, .in_order = true};
+  reader r = {.out = out,
+              .symbol = tks__names_get(symbols, symbol),
+              .symbol_id = symbol,
+              .day = day,
+              .sources = sources,
+              .ascending = true,
+              .in_order = true};
   if (r.symbol == NULL) return tks__fail(error, TKS_ESYMBOL, 0, "unknown symbol id %u", (unsigned)symbol);
   char path[TKS__PATH_MAX];
   tks__layout_json_file(layout, r.symbol->text, r.symbol->length, day, path);

@@ -9,7 +9,8 @@
 typedef struct tks__json_day {
   tks__record *records; /* ordered by time, then sequence; symbol and source are ids of this process */
   size_t count;
-  size_t bad_lines; /* complete lines that could not be read; a last line without its \n is being written, and not bad */
+  size_t
+      bad_lines; /* complete lines that could not be read; a last line without its \n is being written, and not bad */
   size_t first_bad; /* its line number, from 1 */
 } tks__json_day;
 

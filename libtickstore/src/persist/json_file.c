@@ -33,8 +33,7 @@ static int read_exactly(int fd, char *bytes, size_t length, int64_t offset) {
 
 /* Looks through one window from its back. True: found, *line_end is where the last good line ends. False: *left bytes
  * of the window are still to be looked at, as the end of an earlier window. */
-static bool find_line(const char *window, size_t size, bool at_start, size_t *line_end, uint64_t *seq,
-                      size_t *left) {
+static bool find_line(const char *window, size_t size, bool at_start, size_t *line_end, uint64_t *seq, size_t *left) {
   size_t stop = size;
   for (;;) {
     const char *newline = memrchr(window, '\n', stop);
@@ -132,8 +131,7 @@ static int cut(int fd, int64_t length, int64_t size, const char *path, const tks
   if (lines)
     tks__log_write(log, TKS_LOG_WARN, "%s: cut %lld bytes that cannot be read from its end, kept in %s", path, bytes,
                    aside);
-  else
-    tks__log_write(log, TKS_LOG_WARN, "%s: cut %lld bytes of a line that was never finished", path, bytes);
+  else tks__log_write(log, TKS_LOG_WARN, "%s: cut %lld bytes of a line that was never finished", path, bytes);
   return 0;
 }
 

@@ -84,8 +84,7 @@ static int places_of(const char *text, const char *end) {
 /* 1.08499 - 1.08484 is 0.00014999999999987246 in doubles. The spread is what people get by hand: it has no more
  * places than the prices have. Nothing is lost, since it is never read back. */
 static double rounded_spread(double bid, int bid_places, double ask, int ask_places) {
-  static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                  1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
   double spread = ask - bid;
   int places = bid_places > ask_places ? bid_places : ask_places;
   if (places > 15) return spread;
@@ -218,14 +217,14 @@ static bool scan_line(const char *line, size_t length, tks__json_fields *f) {
   scanner s = {line, line + length};
   tks__record *r = &f->record;
   double spread;
-  return SKIP(&s, "{\"broker_id\":\"") && skip_string(&s) &&                                 //
-         SKIP(&s, ",\"symbol\":\"") && scan_name(&s, f->symbol, &f->symbol_length) &&        //
-         SKIP(&s, ",\"bid\":") && scan_price(&s, &r->bid) &&                                 //
-         SKIP(&s, ",\"ask\":") && scan_price(&s, &r->ask) &&                                 //
-         SKIP(&s, ",\"spread\":") && scan_price(&s, &spread) &&                              //
-         SKIP(&s, ",\"timestamp\":\"") && scan_time(&s, &r->ts_ns) &&                        //
-         SKIP(&s, ",\"lp\":\"") && scan_name(&s, f->source, &f->source_length) &&            //
-         SKIP(&s, ",\"seq\":") && scan_unsigned(&s, &r->seq) &&                              //
+  return SKIP(&s, "{\"broker_id\":\"") && skip_string(&s) &&                          //
+         SKIP(&s, ",\"symbol\":\"") && scan_name(&s, f->symbol, &f->symbol_length) && //
+         SKIP(&s, ",\"bid\":") && scan_price(&s, &r->bid) &&                          //
+         SKIP(&s, ",\"ask\":") && scan_price(&s, &r->ask) &&                          //
+         SKIP(&s, ",\"spread\":") && scan_price(&s, &spread) &&                       //
+         SKIP(&s, ",\"timestamp\":\"") && scan_time(&s, &r->ts_ns) &&                 //
+         SKIP(&s, ",\"lp\":\"") && scan_name(&s, f->source, &f->source_length) &&     //
+         SKIP(&s, ",\"seq\":") && scan_unsigned(&s, &r->seq) &&                       //
          scan_optional(&s, r) && SKIP(&s, "}") && (SKIP(&s, "\n") || true) && s.at == s.end;
 }
 

@@ -162,13 +162,11 @@ static bool touch_day(json_sink *s, int32_t day, int64_t now_ns) {
   return true;
 }
 
-static int open_new(json_sink *s, uint32_t symbol, int32_t day, const char *path, open_file **out,
-                    tks_error *error) {
+static int open_new(json_sink *s, uint32_t symbol, int32_t day, const char *path, open_file **out, tks_error *error) {
   tks__json_file file;
   for (;;) {
-    int rc = s->file_count >= s->file_max
-                 ? EMFILE
-                 : tks__json_file_open(&file, path, s->options.layout->root, s->options.log);
+    int rc = s->file_count >= s->file_max ? EMFILE
+                                          : tks__json_file_open(&file, path, s->options.layout->root, s->options.log);
     if (rc == 0) break;
     bool no_room = (rc == EMFILE || rc == ENFILE) && s->file_count > 0;
     if (!no_room) return fail_file(s, error, rc, "open", path);
@@ -230,10 +228,8 @@ static bool add_item(json_sink *s, const tks__record *record, uint32_t *latest) 
   if (g == NONE) return false;
   uint32_t i = (uint32_t)s->item_count++;
   s->items[i] = (item){record, NONE};
-  if (s->groups[g].first == NONE)
-    s->groups[g].first = i;
-  else
-    s->items[s->groups[g].last].next = i;
+  if (s->groups[g].first == NONE) s->groups[g].first = i;
+  else s->items[s->groups[g].last].next = i;
   s->groups[g].last = i;
   *latest = g;
   return true;
@@ -333,8 +329,7 @@ static int write_passes(json_sink *s, const tks__batch *const *batches, size_t c
   for (;;) {
     while (at.batch < count && at.record == batches[at.batch]->count) at = (position){at.batch + 1, 0};
     if (at.batch == count) return TKS_OK;
-    if (!group_pass(s, batches, count, &at))
-      return tks__fail(error, TKS_ENOMEM, 0, "no memory to write JSON lines");
+    if (!group_pass(s, batches, count, &at)) return tks__fail(error, TKS_ENOMEM, 0, "no memory to write JSON lines");
     int rc = write_groups(s, error);
     if (rc != TKS_OK) return rc;
   }

@@ -222,7 +222,8 @@ static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   }
   note_success(lane);
   size_t n = 0;
-  while (n < lane->written && lane->backlog[n]->last_seq <= lane->sync_target) lane->retained -= lane->backlog[n++]->count;
+  while (n < lane->written && lane->backlog[n]->last_seq <= lane->sync_target)
+    lane->retained -= lane->backlog[n++]->count;
   drop_first(lane, n);
   lane->written -= n;
   if (lane->sync_target > get(&lane->durable_seq)) set(&lane->durable_seq, lane->sync_target);
@@ -237,27 +238,18 @@ bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns) {
   /* Readers walk the backlog under this lock (tks__writer_pending). */
   (void)pthread_mutex_lock(lock);
   switch (job.kind) {
-    case TKS__JOB_WRITE:
-      finish_write(lane, &job, now_ns);
-      break;
-    case TKS__JOB_SYNC:
-      finish_sync(lane, &job, now_ns);
-      break;
+    case TKS__JOB_WRITE: finish_write(lane, &job, now_ns); break;
+    case TKS__JOB_SYNC: finish_sync(lane, &job, now_ns); break;
     case TKS__JOB_TEND:
       lane->tend_at_ns = now_ns + tend_interval_ns(lane);
-      if (job.code == TKS_OK)
-        note_success(lane);
-      else if (!lane->durable_on_write)
-        fail_job(lane, &job, now_ns);
+      if (job.code == TKS_OK) note_success(lane);
+      else if (!lane->durable_on_write) fail_job(lane, &job, now_ns);
       else /* no record is at stake */
         tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: %s", lane->worker.sink->ops->name,
                          job.error.message);
       break;
-    case TKS__JOB_CLOSE:
-      lane->closed = true;
-      break;
-    case TKS__JOB_NONE:
-      break;
+    case TKS__JOB_CLOSE: lane->closed = true; break;
+    case TKS__JOB_NONE: break;
   }
   (void)pthread_mutex_unlock(lock);
   return true;

@@ -25,22 +25,22 @@ typedef struct tks__lane {
 
   /* Guarded by the queue's lock where the array or the counts below change; other threads read under that lock. */
   tks__batch **backlog;
-  size_t count;    /* batches in the backlog */
-  size_t capacity; /* of the array */
+  size_t count;                               /* batches in the backlog */
+  size_t capacity;                            /* of the array */
   const tks__batch *handed[TKS__LANE_HANDED]; /* the worker's copy of the pointers: the backlog moves while it writes */
-  size_t written;  /* the first so many are written but not durable */
-  size_t writing;  /* and so many after them are with the worker */
-  uint64_t records; /* in the backlog, not yet written */
-  uint64_t retained; /* in the backlog, written but not durable */
+  size_t written;                             /* the first so many are written but not durable */
+  size_t writing;                             /* and so many after them are with the worker */
+  uint64_t records;                           /* in the backlog, not yet written */
+  uint64_t retained;                          /* in the backlog, written but not durable */
 
-  uint64_t through;     /* every sequence number up to here came to this lane, or was lost to it */
-  uint64_t sync_target; /* what the running sync will make durable */
-  uint32_t attempts;    /* failed ones in a row */
-  bool sync_failed;     /* the last sync; writes alone do not show that the sink is well again */
-  int64_t retry_at_ns;  /* monotonic; 0: at once */
+  uint64_t through;       /* every sequence number up to here came to this lane, or was lost to it */
+  uint64_t sync_target;   /* what the running sync will make durable */
+  uint32_t attempts;      /* failed ones in a row */
+  bool sync_failed;       /* the last sync; writes alone do not show that the sink is well again */
+  int64_t retry_at_ns;    /* monotonic; 0: at once */
   uint64_t flush_target;  /* set by the writer: the sequence number that an urgent sync is for */
   uint64_t requests_seen; /* flush requests that it has been given an attempt for */
-  int64_t sync_at_ns;   /* 0: nothing to sync */
+  int64_t sync_at_ns;     /* 0: nothing to sync */
   int64_t tend_at_ns;
 
   /* Read by tks_stats, relaxed. */

@@ -37,9 +37,7 @@ below(const tks__layout *layout, char path[TKS__PATH_MAX], const char *format, .
   va_end(args);
 }
 
-void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]) {
-  below(layout, path, "store.json");
-}
+void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "store.json"); }
 
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "lock"); }
 

@@ -83,8 +83,8 @@ int tks__manifest_write(const tks__layout *layout, const tks__manifest *manifest
                    "{\"format\": %d, \"store_id\": \"%s\", \"backend\": \"%s\", \"mixed\": %s, \"next_seq\": %llu,"
                    " \"clean\": %s}\n",
                    TKS__MANIFEST_FORMAT, manifest->store_id, BACKENDS[manifest->backend],
-                   manifest->mixed ? "true" : "false",
-                   (unsigned long long)manifest->next_seq, manifest->clean ? "true" : "false");
+                   manifest->mixed ? "true" : "false", (unsigned long long)manifest->next_seq,
+                   manifest->clean ? "true" : "false");
   int errnum = tks__fs_replace(path, text, (size_t)n);
   return errnum == 0 ? TKS_OK : tks__fail_errno(error, errnum, "cannot write %s", path);
 }

@@ -20,7 +20,7 @@
 typedef struct tks__manifest {
   uint64_t next_seq;
   uint32_t backend; /* TKS_SQLITE, TKS_JSON or TKS_DUAL: what the last writer wrote */
-  bool mixed; /* writers have differed in their backend: neither sink alone holds everything */
+  bool mixed;       /* writers have differed in their backend: neither sink alone holds everything */
   bool clean;
   char store_id[33]; /* 32 hex digits */
 } tks__manifest;

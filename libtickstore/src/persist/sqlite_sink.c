@@ -24,7 +24,7 @@ typedef struct sqlite_sink {
   size_t open_count;
   int32_t *suspects; /* days of which a write or sync failed and was not made good */
   size_t suspect_count, suspect_capacity;
-  bool all_suspect; /* there was no memory to note which */
+  bool all_suspect;   /* there was no memory to note which */
   uint64_t given_seq; /* the highest ever handed to write */
   /* scratch, grown to the largest write */
   const tks__record **picked;
@@ -74,8 +74,7 @@ static size_t index_of(const sqlite_sink *sink, int32_t day) {
 static void discard_failed(sqlite_sink *sink, int32_t day) {
   if (tks__grow((void **)&sink->suspects, &sink->suspect_capacity, sink->suspect_count + 1, sizeof *sink->suspects))
     sink->suspects[sink->suspect_count++] = day;
-  else
-    sink->all_suspect = true;
+  else sink->all_suspect = true;
   size_t i = index_of(sink, day);
   if (i == sink->open_count) return;
   tks__dayfile_discard(sink->days[i].file);
@@ -231,7 +230,8 @@ static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, s
    * not only these batches count.) A higher one is not of this store's making; records below it would be taken for stored
    * and be lost. */
   if (tks__dayfile_last_seq(file) > sink->given_seq) {
-    code = tks__fail(error, TKS_EDAYFILE, 0, "%s holds sequence numbers up to %llu, beyond this store's: not written by it",
+    code = tks__fail(error, TKS_EDAYFILE, 0,
+                     "%s holds sequence numbers up to %llu, beyond this store's: not written by it",
                      tks__dayfile_path(file), (unsigned long long)tks__dayfile_last_seq(file));
     discard_failed(sink, day);
     return code;
@@ -245,8 +245,7 @@ static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, s
   return code;
 }
 
-static int write_day(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day,
-                     tks_error *error) {
+static int write_day(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day, tks_error *error) {
   tks_error first;
   int code = write_day_once(sink, batches, count, day, &first);
   if (code == TKS_EDAYFILE) {
@@ -288,7 +287,8 @@ static int sink_write(tks__sink *base, const tks__batch *const *batches, size_t 
    * by then is passed over. */
   int first = TKS_OK;
   int64_t after = INT64_MIN;
-  for (int32_t day; first != TKS_ENOMEM && first != TKS_EDISKFULL && next_day(batches, count, after, &day); after = day) {
+  for (int32_t day; first != TKS_ENOMEM && first != TKS_EDISKFULL && next_day(batches, count, after, &day);
+       after = day) {
     int code = write_day(sink, batches, count, day, first == TKS_OK ? error : NULL);
     if (first == TKS_OK || code == TKS_ENOMEM || code == TKS_EDISKFULL) first = code == TKS_OK ? first : code;
   }
@@ -331,8 +331,7 @@ static void sweep(sqlite_sink *sink) {
     tks_error error;
     if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
       tks__log_write(o->log, TKS_LOG_WARN, "%s", error.message);
-    else if (!tks__dayfile_seal(file))
-      tks__dayfile_discard(file);
+    else if (!tks__dayfile_seal(file)) tks__dayfile_discard(file);
   }
   tks__free(days.days);
 }

@@ -8,21 +8,11 @@ static void do_job(tks__sink *sink, tks__job *job) {
   int64_t started = tks__clock_monotonic_ns();
   job->error = (tks_error){0};
   switch (job->kind) {
-    case TKS__JOB_WRITE:
-      job->code = sink->ops->write(sink, job->batches, job->batch_count, &job->error);
-      break;
-    case TKS__JOB_SYNC:
-      job->code = sink->ops->sync(sink, &job->error);
-      break;
-    case TKS__JOB_TEND:
-      job->code = sink->ops->tend(sink, tks__clock_now_ns(), &job->error);
-      break;
-    case TKS__JOB_CLOSE:
-      job->code = sink->ops->close(sink, &job->error);
-      break;
-    case TKS__JOB_NONE:
-      job->code = TKS_OK;
-      break;
+    case TKS__JOB_WRITE: job->code = sink->ops->write(sink, job->batches, job->batch_count, &job->error); break;
+    case TKS__JOB_SYNC: job->code = sink->ops->sync(sink, &job->error); break;
+    case TKS__JOB_TEND: job->code = sink->ops->tend(sink, tks__clock_now_ns(), &job->error); break;
+    case TKS__JOB_CLOSE: job->code = sink->ops->close(sink, &job->error); break;
+    case TKS__JOB_NONE: job->code = TKS_OK; break;
   }
   job->took_ns = tks__clock_monotonic_ns() - started;
 }

@@ -14,8 +14,8 @@
 #include "base/utc.h"
 #include "persist/lane.h"
 
-#define TAKE_RECORDS 16384                /* one batch holds at most so many */
-#define RECHECK_NS (1 * TKS__NS_PER_MS)   /* a producer was interrupted between claiming its place and filling it */
+#define TAKE_RECORDS 16384              /* one batch holds at most so many */
+#define RECHECK_NS (1 * TKS__NS_PER_MS) /* a producer was interrupted between claiming its place and filling it */
 #define NO_MEMORY_NS (100 * TKS__NS_PER_MS)
 #define RESERVE_AHEAD (UINT64_C(1) << 31)
 
@@ -34,7 +34,7 @@ struct tks__writer {
   int64_t first_pending_ns; /* when the oldest record in the queue was first seen; 0 = queue empty */
   int64_t recheck_at_ns;    /* look again even if nobody wakes; 0 = no need */
   int64_t close_deadline_ns;
-  bool ended; /* the handles are being closed */
+  bool ended;          /* the handles are being closed */
   tks__batch *filling; /* the batch that tks__queue_take is copying into */
   tks__log_limiter drop_limiter;
   tks__log_limiter memory_limiter;
@@ -83,10 +83,8 @@ static uint64_t room(const tks__writer *writer, int64_t now_ns) {
   uint64_t healthy = UINT64_MAX, sick = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
     uint64_t n = tks__lane_room(&writer->lanes[i]);
-    if (!tks__lane_sick(&writer->lanes[i], now_ns))
-      healthy = n < healthy ? n : healthy;
-    else
-      sick = n > sick ? n : sick;
+    if (!tks__lane_sick(&writer->lanes[i], now_ns)) healthy = n < healthy ? n : healthy;
+    else sick = n > sick ? n : sick;
   }
   return healthy != UINT64_MAX ? healthy : sick;
 }
@@ -282,12 +280,11 @@ static void pump(tks__writer *writer) {
   } while (wake_at != TKS__WAKE_NEVER && tks__queue_tail(&writer->queue) > wake_at);
 
   if (tks__queue_tail(&writer->queue) + RESERVE_AHEAD > writer->options.reserved_seq)
-    writer->options.reserved_seq =
-        writer->options.reserve(writer->options.reserve_context, tks__queue_tail(&writer->queue),
-                                writer->options.reserved_seq);
+    writer->options.reserved_seq = writer->options.reserve(
+        writer->options.reserve_context, tks__queue_tail(&writer->queue), writer->options.reserved_seq);
 
-  bool over = writer->close_deadline_ns != 0 &&
-              (settled(writer) || tks__clock_monotonic_ns() >= writer->close_deadline_ns);
+  bool over =
+      writer->close_deadline_ns != 0 && (settled(writer) || tks__clock_monotonic_ns() >= writer->close_deadline_ns);
   if (over) wind_up(writer);
   if (writer->ended) return;
   set_timer(writer, over ? INT64_MAX : next_deadline(writer, has_room));
@@ -361,7 +358,8 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
   int rc = uv_loop_init(&writer->loop);
   if (rc != 0) {
     close_sinks(sinks);
-    return tks__fail(error, rc == UV_ENOMEM ? TKS_ENOMEM : TKS_EIO, rc, "cannot make an event loop: %s", uv_strerror(rc));
+    return tks__fail(error, rc == UV_ENOMEM ? TKS_ENOMEM : TKS_EIO, rc, "cannot make an event loop: %s",
+                     uv_strerror(rc));
   }
   (void)uv_timer_init(&writer->loop, &writer->timer);
   writer->timer.data = writer;
@@ -380,8 +378,7 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
     if (errnum == 0)
       errnum = tks__lane_start(&writer->lanes[writer->lane_count], sinks[i], writer->config, writer->options.log,
                                writer->options.first_seq, wake_loop, writer);
-    else
-      (void)sinks[i]->ops->close(sinks[i], NULL);
+    else (void)sinks[i]->ops->close(sinks[i], NULL);
     if (errnum == 0) writer->lane_count++;
   }
   if (errnum == 0) errnum = start_thread(writer);
@@ -490,8 +487,8 @@ static int flush_timed_out(tks__writer *writer, uint64_t target, tks_error *erro
     bool failing = stats.state != TKS_SINK_OK;
     return tks__fail(error, TKS_ETIMEOUT, failing ? stats.last_error_detail : 0,
                      "%s has synced up to sequence %llu of %llu%s%s", lane->id == TKS_SQLITE ? "sqlite" : "json",
-                     (unsigned long long)stats.durable_seq, (unsigned long long)target, failing ? "; its last error: " : "",
-                     failing ? stats.last_error : "");
+                     (unsigned long long)stats.durable_seq, (unsigned long long)target,
+                     failing ? "; its last error: " : "", failing ? stats.last_error : "");
   }
   return tks__fail(error, TKS_ETIMEOUT, 0, "not durable in time");
 }

@@ -60,8 +60,8 @@ int tks__cursor_init(tks__cursor *cursor, const tks__reader *reader, const tks__
   /* Pending before disk: see invariant 1. */
   int code = copy_pending(cursor, reader, spec);
   if (code != TKS_OK) return tks__fail(error, code, 0, "out of memory opening a range");
-  code = tks__reader_list(reader, spec->symbol, tks__utc_day(spec->from_ns), tks__utc_day(spec->to_ns - 1), &cursor->days,
-                          error);
+  code = tks__reader_list(reader, spec->symbol, tks__utc_day(spec->from_ns), tks__utc_day(spec->to_ns - 1),
+                          &cursor->days, error);
   if (code != TKS_OK) tks__cursor_deinit(cursor);
   return code;
 }
@@ -81,7 +81,8 @@ static const tks__reader_day *current_day(const tks__cursor *cursor) {
 }
 
 static bool is_wanted(const tks__stretch *t, const tks__record *r) {
-  return r->ts_ns >= t->from_ns && r->ts_ns < t->to_ns && r->seq <= t->max_seq && (t->source == 0 || r->source == t->source);
+  return r->ts_ns >= t->from_ns && r->ts_ns < t->to_ns && r->seq <= t->max_seq &&
+         (t->source == 0 || r->source == t->source);
 }
 
 static void leave_day(tks__cursor *cursor) {
@@ -127,8 +128,8 @@ static int open_day(tks__cursor *cursor, const tks__reader *reader, tks_error *e
   const tks__reader_day *day = current_day(cursor);
   int code = TKS_OK;
   if (day->sink == TKS_JSON) {
-    code = tks__json_day_read(reader->layout, &reader->symbols->names, reader->sources, cursor->stretch.symbol, day->day,
-                              &cursor->json, error);
+    code = tks__json_day_read(reader->layout, &reader->symbols->names, reader->sources, cursor->stretch.symbol,
+                              day->day, &cursor->json, error);
     if (cursor->stretch.descending && cursor->json.count > 1)
       qsort(cursor->json.records, cursor->json.count, sizeof *cursor->json.records, by_time_descending);
     /* Nothing was read, and the next call tries again. A damaged day is open with what could be read of it. */
@@ -153,16 +154,15 @@ static size_t read_json(tks__cursor *cursor, tks__record *records, size_t capaci
 }
 
 /* Reads the next records of the open day, and leaves it at its end. */
-static int read_disk(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity, size_t *count,
-                     tks_error *error) {
+static int read_disk(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity,
+                     size_t *count, tks_error *error) {
   *count = 0;
   int code = TKS_OK;
   const tks__reader_day *day = current_day(cursor);
-  if (day->sink == TKS_JSON)
-    *count = read_json(cursor, records, capacity);
+  if (day->sink == TKS_JSON) *count = read_json(cursor, records, capacity);
   else
-    code = tks__sqlite_day_read(reader->pool, day->day, &reader->symbols->names, reader->sources, &cursor->stretch, records,
-                                capacity, count, error);
+    code = tks__sqlite_day_read(reader->pool, day->day, &reader->symbols->names, reader->sources, &cursor->stretch,
+                                records, capacity, count, error);
   if (*count > 0) {
     cursor->stretch.started = true;
     cursor->stretch.ts_ns = records[*count - 1].ts_ns;
@@ -202,8 +202,8 @@ static bool merge_one(tks__cursor *cursor, tks__record *record) {
   return true;
 }
 
-int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity, size_t *count,
-                     tks_error *error) {
+int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity,
+                     size_t *count, tks_error *error) {
   size_t n = 0;
   int code = TKS_OK;
   if (cursor->left < INT64_MAX && capacity > (uint64_t)cursor->left) capacity = (size_t)cursor->left;

@@ -17,7 +17,7 @@ typedef struct tks__cursor {
   tks__stretch stretch; /* where the reading of the current day stands */
   int64_t left;         /* of the limit */
   tks__reader_days days;
-  size_t day;       /* index of the current day, in reading order */
+  size_t day; /* index of the current day, in reading order */
   bool day_open;
   tks__json_day json; /* the current day when it is read from JSON */
   size_t json_at;
@@ -41,8 +41,8 @@ typedef struct tks__cursor_spec {
 int tks__cursor_init(tks__cursor *cursor, const tks__reader *reader, const tks__cursor_spec *spec, tks_error *error);
 
 /* See tks_cursor_next. */
-int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity, size_t *count,
-                     tks_error *error);
+int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record *records, size_t capacity,
+                     size_t *count, tks_error *error);
 
 void tks__cursor_deinit(tks__cursor *cursor);
 

@@ -57,7 +57,8 @@ static bool check_sqlite_day(day_work *work, int32_t day) {
   tks_error error;
   tks__day_summary summary;
   int code = tks__sqlite_day_summary(work->reader->pool, day, &work->reader->symbols->names, &summary, &error);
-  if (code == TKS_OK && (work->check & TKS_CHECK_FULL) != 0) code = tks__sqlite_day_verify(work->reader->pool, day, &error);
+  if (code == TKS_OK && (work->check & TKS_CHECK_FULL) != 0)
+    code = tks__sqlite_day_verify(work->reader->pool, day, &error);
   if (code != TKS_OK) set_problem(info, code, error.message);
   for (size_t i = 0; i < summary.count; i++) info->count += summary.symbols[i].count;
   info->symbols = summary.count;
@@ -87,8 +88,8 @@ static bool check_json_file(day_work *work, const tks__name *name, uint32_t symb
   if ((work->check & TKS_CHECK_FULL) == 0) return true;
   tks_error error;
   tks__json_day file;
-  int code = tks__json_day_read(work->reader->layout, &work->reader->symbols->names, work->reader->sources, symbol, day, &file,
-                                &error);
+  int code = tks__json_day_read(work->reader->layout, &work->reader->symbols->names, work->reader->sources, symbol, day,
+                                &file, &error);
   if (code != TKS_OK) set_problem(info, code, error.message);
   if (code != TKS_OK && code != TKS_EDAYFILE) return true;
   info->count += file.count;

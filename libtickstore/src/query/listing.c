@@ -32,7 +32,8 @@ typedef struct listing_work {
 static bool add_symbol(listing_work *work, const tks__day_symbol *s) {
   tks__listing *listing = work->listing;
   size_t before = work->capacity;
-  if (!tks__grow((void **)&listing->symbols, &work->capacity, (size_t)s->symbol + 1, sizeof *listing->symbols)) return false;
+  if (!tks__grow((void **)&listing->symbols, &work->capacity, (size_t)s->symbol + 1, sizeof *listing->symbols))
+    return false;
   memset(listing->symbols + before, 0, (work->capacity - before) * sizeof *listing->symbols);
   if (s->symbol > listing->max_id) listing->max_id = s->symbol;
   tks__day_symbol *sum = &listing->symbols[s->symbol];
@@ -170,10 +171,8 @@ static const tks__reader_day *find_day(const tks__reader_days *days, int32_t day
   size_t low = 0, high = days->count;
   while (low < high) {
     size_t middle = low + (high - low) / 2;
-    if (days->days[middle].day < day)
-      low = middle + 1;
-    else
-      high = middle;
+    if (days->days[middle].day < day) low = middle + 1;
+    else high = middle;
   }
   return low < days->count && days->days[low].day == day ? &days->days[low] : NULL;
 }
@@ -205,7 +204,8 @@ static bool add_pending(listing_work *work, const tks__pending *pending) {
   for (size_t i = 0; i < pending->count; i++) {
     const tks__record *r = &pending->records[i];
     if (r->seq <= counted_up_to(work, r)) continue;
-    if (!add_symbol(work, &(tks__day_symbol){.count = 1, .first_ns = r->ts_ns, .last_ns = r->ts_ns, .symbol = r->symbol}))
+    if (!add_symbol(work,
+                    &(tks__day_symbol){.count = 1, .first_ns = r->ts_ns, .last_ns = r->ts_ns, .symbol = r->symbol}))
       return false;
   }
   return true;
@@ -236,7 +236,8 @@ static int list_impl(listing_work *work, tks_error *error) {
     }
     code = first;
   }
-  if ((code == TKS_OK || code == TKS_EDAYFILE || code == TKS_EFORMAT) && !add_pending(work, &pending)) code = no_memory(error);
+  if ((code == TKS_OK || code == TKS_EDAYFILE || code == TKS_EFORMAT) && !add_pending(work, &pending))
+    code = no_memory(error);
   tks__free(days.days);
   tks__free(pending.records);
   return code;
@@ -249,8 +250,7 @@ int tks__list_symbols(const tks__reader *reader, tks__listing *listing, tks_erro
   /* Symbols of this session whose records were all lost to the sinks are not listed, but have an entry. */
   uint32_t known = tks__names_count(&reader->symbols->names);
   bool listed = code == TKS_OK || code == TKS_EDAYFILE || code == TKS_EFORMAT;
-  if (listed && known > listing->max_id &&
-      !add_symbol(&work, &(tks__day_symbol){.count = 0, .symbol = known}))
+  if (listed && known > listing->max_id && !add_symbol(&work, &(tks__day_symbol){.count = 0, .symbol = known}))
     code = no_memory(error);
   tks__free(work.files);
   listed = listed && code != TKS_ENOMEM;

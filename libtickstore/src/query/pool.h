@@ -29,7 +29,8 @@ enum { TKS__POOL_STATEMENTS = 6 };
 typedef struct tks__connection {
   struct sqlite3 *db;
   struct sqlite3_stmt *statements[TKS__POOL_STATEMENTS]; /* prepared by who uses them, finalized by the pool */
-  uint32_t *sources; /* source ids of the file to those of this process; 0 = not looked up; the reader's, freed by the pool */
+  uint32_t *
+      sources; /* source ids of the file to those of this process; 0 = not looked up; the reader's, freed by the pool */
   size_t sources_capacity;
   int64_t opened_ns; /* monotonic */
   int64_t used_ns;

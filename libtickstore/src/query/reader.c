@@ -29,8 +29,8 @@ int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, 
   const tks__name *name = symbol != 0 ? tks__names_get(&reader->symbols->names, symbol) : NULL;
   int errnum = tks__layout_list_days(reader->layout, first, last, &sqlite);
   if (errnum == 0)
-    errnum = tks__layout_list_json_days(reader->layout, name != NULL ? name->text : NULL, name != NULL ? name->length : 0,
-                                        first, last, &json);
+    errnum = tks__layout_list_json_days(reader->layout, name != NULL ? name->text : NULL,
+                                        name != NULL ? name->length : 0, first, last, &json);
   int code = errnum != 0 ? tks__fail_errno(error, errnum, "cannot list the days of %s", reader->layout->root)
                          : merge(reader, &sqlite, &json, out);
   if (code == TKS_ENOMEM) (void)tks__fail(error, TKS_ENOMEM, 0, "out of memory listing days");

@@ -109,8 +109,7 @@ static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__n
   return map_source(c, sources, sqlite3_column_int64(s, 5), &r->source);
 }
 
-static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id,
-                        size_t capacity) {
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id, size_t capacity) {
   /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
   int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
   int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
@@ -181,8 +180,7 @@ static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summar
         .last_ns = sqlite3_column_int64(s, 3),
     };
     summary->last_seq = (uint64_t)sqlite3_column_int64(s, 4);
-    if (name == NULL ||
-        tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol) != TKS_OK)
+    if (name == NULL || tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol) != TKS_OK)
       continue; /* a name that could never have been written; `doctor --full` finds it */
     if (!tks__grow((void **)&summary->symbols, &capacity, summary->count + 1, sizeof symbol)) {
       rc = SQLITE_NOMEM;
@@ -211,8 +209,8 @@ int tks__sqlite_day_summary(tks__pool *pool, int32_t day, tks__names *symbols, t
 }
 
 /* Runs a statement that gives one text; `expected` is what it must be. */
-static int expect(tks__connection *c, const tks__pool *pool, const char *sql, const char *expected,
-                  const char *what, tks_error *error) {
+static int expect(tks__connection *c, const tks__pool *pool, const char *sql, const char *expected, const char *what,
+                  tks_error *error) {
   sqlite3_stmt *s = NULL;
   int rc = sqlite3_prepare_v2(c->db, sql, -1, &s, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_step(s);
@@ -237,12 +235,13 @@ int tks__sqlite_day_verify(tks__pool *pool, int32_t day, tks_error *error) {
   c->deadline_ns = INT64_MAX;
   code = expect(c, pool, "PRAGMA integrity_check(1)", "ok", "integrity check says:", error);
   if (code == TKS_OK)
-    code = expect(c, pool,
-                  "SELECT group_concat(s.name) IS NULL FROM symbol s LEFT JOIN (SELECT symbol_id, COUNT(*) AS n,"
-                  " MIN(ts_ms * 1000000 + ts_sub_ns) AS lo, MAX(ts_ms * 1000000 + ts_sub_ns) AS hi FROM quote"
-                  " GROUP BY symbol_id) q ON q.symbol_id = s.id"
-                  " WHERE s.quotes <> ifnull(q.n, 0) OR (q.n > 0 AND (s.first_ns IS NOT q.lo OR s.last_ns IS NOT q.hi))",
-                  "1", "the symbols' summaries do not match the rows:", error);
+    code =
+        expect(c, pool,
+               "SELECT group_concat(s.name) IS NULL FROM symbol s LEFT JOIN (SELECT symbol_id, COUNT(*) AS n,"
+               " MIN(ts_ms * 1000000 + ts_sub_ns) AS lo, MAX(ts_ms * 1000000 + ts_sub_ns) AS hi FROM quote"
+               " GROUP BY symbol_id) q ON q.symbol_id = s.id"
+               " WHERE s.quotes <> ifnull(q.n, 0) OR (q.n > 0 AND (s.first_ns IS NOT q.lo OR s.last_ns IS NOT q.hi))",
+               "1", "the symbols' summaries do not match the rows:", error);
   if (code == TKS_OK)
     code = expect(c, pool,
                   "SELECT ifnull((SELECT MAX(seq) FROM quote), 0) <= (SELECT value FROM meta WHERE key = 'last_seq')"

@@ -10,13 +10,13 @@
 #include "query/pool.h"
 
 typedef struct tks__stretch {
-  uint32_t symbol;      /* process ids */
-  uint32_t source;      /* 0 = all */
-  int64_t from_ns;      /* from <= ts_ns < to */
+  uint32_t symbol; /* process ids */
+  uint32_t source; /* 0 = all */
+  int64_t from_ns; /* from <= ts_ns < to */
   int64_t to_ns;
-  uint64_t max_seq;     /* only records with seq <= it */
+  uint64_t max_seq; /* only records with seq <= it */
   bool descending;
-  bool started;         /* go on behind (ts_ns, seq): */
+  bool started; /* go on behind (ts_ns, seq): */
   int64_t ts_ns;
   uint64_t seq;
 } tks__stretch;
