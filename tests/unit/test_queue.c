@@ -89,7 +89,7 @@ Test(queue, gives_out_positions_and_keeps_order) {
   cr_assert_eq(t.through, FIRST_SEQ + 9);
   for (uint64_t i = 0; i < 10; i++) {
     cr_assert_eq(records[i].seq, FIRST_SEQ + i);
-    cr_assert_eq(records[i].recv_ns, i);
+    cr_assert_eq(records[i].recv_ns, (int64_t)i);
     cr_assert(record_is_whole(&records[i]));
   }
   cr_assert_eq(take(&t, records, 16), 0);
@@ -247,7 +247,7 @@ static void check_take(taken *t, model *m, size_t max) {
     }
     cr_assert_lt(expected, got);
     cr_assert_eq(records[expected].seq, m->head + passed);
-    cr_assert_eq(records[expected].recv_ns, m->numbers[passed]);
+    cr_assert_eq(records[expected].recv_ns, (int64_t)m->numbers[passed]);
     cr_assert(record_is_whole(&records[expected]));
     expected++;
   }

@@ -571,10 +571,8 @@ static void be_slow(int slow) {
   fake_hold(&tapes[slow], FAKE_WRITE);
   for (uint64_t pushed = 0; pushed < 300;) {
     tks__record record = {.symbol = 1};
-    if (tks__queue_push(queue, &record))
-      pushed++;
-    else
-      linger_ms(1);
+    if (tks__queue_push(queue, &record)) pushed++;
+    else linger_ms(1);
   }
   cr_assert(wait_until(slow_has_no_room, &slow), "%llu lost", (unsigned long long)stats().sinks[slow].lost);
   cr_assert_eq(put(50), 0);
@@ -735,7 +733,7 @@ Test(writer, pending_are_those_accepted_and_not_written) {
   cr_assert_eq(pending.count, 25);
   for (size_t i = 0; i < 25; i++) {
     cr_assert_eq(pending.records[i].seq, FIRST_SEQ + i);
-    cr_assert_eq(pending.records[i].ts_ns, i);
+    cr_assert_eq(pending.records[i].ts_ns, (int64_t)i);
   }
   tks__free(pending.records);
   tks__pending_filter filter = all;

@@ -15,7 +15,7 @@ const char *tks__status_message(int code) {
   }
 }
 
-int tks__fail(tks_error *error, int code, int detail, const char *format, ...) {
+int tks__fill_error(tks_error *error, int code, int detail, const char *format, ...) {
   if (error == NULL) return code;
   error->code = code;
   error->detail = detail;
@@ -35,7 +35,7 @@ static int code_of_errno(int errnum) {
   }
 }
 
-int tks__fail_errno(tks_error *error, int errnum, const char *format, ...) {
+int tks__fill_errno(tks_error *error, int errnum, const char *format, ...) {
   int code = code_of_errno(errnum);
   if (error == NULL) return code;
   error->code = code;

@@ -136,7 +136,7 @@ static void collect_year(collection *c, const tks__layout *layout, int year) {
   c->failed = tks__fs_list(path, &months);
   if (c->failed == ENOTDIR) c->failed = 0;
   for (size_t i = 0; i < months.count && c->failed == 0; i++)
-    if (is_number(months.names[i], 2)) collect_month(c, layout, year, atoi(months.names[i]));
+    if (is_number(months.names[i], 2)) collect_month(c, layout, year, (int)strtol(months.names[i], NULL, 10));
   tks__fs_names_free(&months);
 }
 
@@ -152,7 +152,7 @@ int tks__layout_list_days(const tks__layout *layout, int32_t first, int32_t last
   c.failed = tks__fs_list(path, &years);
   for (size_t i = 0; i < years.count && c.failed == 0; i++) {
     if (!is_number(years.names[i], 4)) continue;
-    int year = atoi(years.names[i]);
+    int year = (int)strtol(years.names[i], NULL, 10);
     if (year >= first_year && year <= last_year) collect_year(&c, layout, year);
   }
   tks__fs_names_free(&years);

@@ -49,7 +49,7 @@ static void note_damaged(tks_day_info *info, const char *path) {
 static bool check_sqlite_day(day_work *work, int32_t day) {
   tks_day_info *info = add_day(work, day, TKS_SQLITE);
   if (info == NULL) return false;
-  char path[TKS__PATH_MAX + 8];
+  char path[TKS__PATH_MAX];
   tks__layout_day_file(work->reader->layout, day, path);
   info->files = 1;
   info->bytes = size_of(path);
@@ -64,8 +64,9 @@ static bool check_sqlite_day(day_work *work, int32_t day) {
   info->symbols = summary.count;
   info->last_seq = summary.last_seq;
   tks__free(summary.symbols);
-  strcat(path, "-wal");
-  info->wal_bytes = size_of(path);
+  char wal[TKS__PATH_MAX + 8];
+  (void)snprintf(wal, sizeof wal, "%s-wal", path);
+  info->wal_bytes = size_of(wal);
   return true;
 }
 

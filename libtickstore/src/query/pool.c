@@ -69,15 +69,18 @@ static int configure(tks__connection *connection, const tks__pool_options *o, co
   (void)sqlite3_extended_result_codes(db, 1);
   (void)sqlite3_busy_timeout(db, (int)o->busy_timeout_ms);
   sqlite3_progress_handler(db, PROGRESS_STEPS, stop_when_late, connection);
-  int code = tks__dayfile_check(db, path, connection->day, error);
+  tks_error why = {0};
+  int code = tks__dayfile_check(db, path, connection->day, &why);
   /* A crash left a rollback journal, which only a writer may play back; it does so soon after it opens the store. */
-  if (code == TKS_EIO && (sqlite3_errcode(db) & 0xff) == SQLITE_READONLY)
-    return tks__fail(error, TKS_EDAYFILE, sqlite3_extended_errcode(db),
+  if (code == TKS_EIO && (why.detail & 0xff) == SQLITE_READONLY)
+    return tks__fail(error, TKS_EDAYFILE, why.detail,
                      "%s was being changed when its writer died; open the store for writing once to repair it", path);
   if (code == TKS_ETIMEOUT)
-    return tks__fail(error, TKS_EDEADLINE, sqlite3_extended_errcode(db), "%s was locked for longer than %u ms", path,
-                     o->busy_timeout_ms);
-  if (code != TKS_OK) return code;
+    return tks__fail(error, TKS_EDEADLINE, why.detail, "%s was locked for longer than %u ms", path, o->busy_timeout_ms);
+  if (code != TKS_OK) {
+    if (error != NULL) *error = why;
+    return code;
+  }
   /* A file that is still being written is not mapped: an input error under a mapping is a signal, not an error code. */
   uint64_t mmap_bytes = in_wal_mode(db) ? 0 : o->mmap_bytes;
   char sql[160];
