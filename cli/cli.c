@@ -115,21 +115,20 @@ static bool wrong_year(const char *text) {
   int64_t ts_ns;
   size_t length = strlen(text);
   if (length < 10 || length >= sizeof moved || strspn(text, "0123456789") != 4) return false;
-  int year = atoi(text);
+  long year = strtol(text, NULL, 10);
   bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-  memcpy(moved, text, length + 1);
-  memcpy(moved, leap ? "2000" : "2001", 4);
+  (void)snprintf(moved, sizeof moved, "%s%s", leap ? "2000" : "2001", text + 4);
   return cli_parse_time(moved, &ts_ns);
 }
 
 /* The same for an integer: its sign, one digit and its unit. */
 static bool wrong_number(const char *text) {
-  char moved[16] = "1";
+  char moved[16];
   int64_t ts_ns;
   const char *number = text + (text[0] == '-' || text[0] == '+');
   size_t digits = strspn(number, "0123456789");
   if (digits == 0 || strlen(number + digits) > 2) return false;
-  strcat(moved, number + digits);
+  (void)snprintf(moved, sizeof moved, "1%s", number + digits);
   return parse_integer_time(moved, &ts_ns);
 }
 

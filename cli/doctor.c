@@ -77,9 +77,9 @@ static bool log_needs_index(const char *store, const tks_day_info *day) {
   if (day->sink != TKS_SQLITE || day->code != TKS_EIO) return false;
   tks__utc_format_day(tks__utc_day(day->day_ns), date);
   if ((size_t)snprintf(folder, sizeof folder, "%s/db/%.4s/%.2s", store, date, date + 5) >= sizeof folder) return false;
-  snprintf(file, sizeof file, "%s/ticks_%s.db", folder, date);
+  (void)snprintf(file, sizeof file, "%s/ticks_%s.db", folder, date);
   if (!in_wal_mode(file)) return false;
-  strcat(file, "-shm");
+  (void)snprintf(file, sizeof file, "%s/ticks_%s.db-shm", folder, date);
   return access(file, F_OK) != 0 && access(folder, W_OK) != 0;
 }
 

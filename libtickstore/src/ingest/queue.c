@@ -85,8 +85,8 @@ bool tks__queue_push(tks__queue *queue, tks__record *record) {
 uint64_t tks__queue_lose(tks__queue *queue) {
   tks__spinlock_acquire(&queue->lost_lock);
   uint64_t p = atomic_fetch_add_explicit(&queue->tail, 1, memory_order_seq_cst);
-  tks__lost_range *last = queue->lost_count > 0 ? &queue->lost[queue->lost_count - 1] : NULL;
-  if (last != NULL && last->to == p) last->to = p + 1;
+  size_t n = queue->lost_count;
+  if (n > 0 && queue->lost[n - 1].to == p) queue->lost[n - 1].to = p + 1;
   else queue->lost[queue->lost_count++] = (tks__lost_range){p, p + 1};
   queue->lost_queued++;
   queue->dropped++;

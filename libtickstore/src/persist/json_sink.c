@@ -287,6 +287,7 @@ static int write_group(json_sink *s, const group *g, tks_error *error) {
   open_file *f = NULL;
   int rc = obtain_file(s, g, path, &f, error);
   if (rc != TKS_OK) return rc;
+  assert(f != NULL);
   uint64_t last_seq = f->file.last_seq;
   size_t length = 0, skipped_new = 0;
   for (uint32_t i = g->first; i != NONE;) {
