@@ -56,12 +56,15 @@ case $("$work/shared") in
   "$version "*) ;;
   *) echo "FAILED: pkg-config says version $version, the library says $("$work/shared")"; exit 1 ;;
 esac
-if ldd "$work/static" "$work/build/static" | grep -q libtickstore; then
+# Into variables: grep -q ends at its first hit, and ldd would die of the closed pipe.
+static_libraries=$(ldd "$work/static" "$work/build/static")
+if grep -q libtickstore <<<"$static_libraries"; then
   echo "FAILED: the static programs load the shared library"
   exit 1
 fi
 if [ -x "$TICKSTORE_COMMAND" ]; then
-  ldd "$prefix/bin/tickstore" | grep -q "=> $prefix/.*libtickstore.so\|=> $library/libtickstore.so\|bin/../.*libtickstore" ||
+  libraries=$(ldd "$prefix/bin/tickstore")
+  grep -q "=> $prefix/.*libtickstore.so\|=> $library/libtickstore.so\|bin/../.*libtickstore" <<<"$libraries" ||
     { echo "FAILED: the installed command does not find the installed library"; ldd "$prefix/bin/tickstore"; exit 1; }
   echo "ok: the installed command finds the installed library"
 fi

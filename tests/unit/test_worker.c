@@ -27,7 +27,11 @@ static void set_up(void) {
 }
 
 static tks__job run(tks__job_kind kind, const tks__batch *const *batches, size_t count) {
-  const tks__job job = {.kind = kind, .batches = batches, .batch_count = count, .code = 12345};
+  const tks__job job = {.kind = kind,
+                        .batches = batches,
+                        .batch_count = count,
+                        .code = 12345,
+                        .error = {.code = 12345, .message = "of an earlier job"}};
   tks__worker_give(&worker, &job);
   tks__job result;
   while (sem_wait(&done) != 0) {

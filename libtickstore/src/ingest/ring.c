@@ -12,13 +12,15 @@ static unsigned chunk_of(uint64_t index, uint64_t slots, uint64_t *first, uint64
   if (index >= TKS__RING_FIRST_CHUNK) {
     unsigned octave = 63u - (unsigned)__builtin_clzll(index / TKS__RING_FIRST_CHUNK);
     *first = *length = (uint64_t)TKS__RING_FIRST_CHUNK << octave;
-    if (octave < TKS__RING_QUARTERED) {
+    if (octave < TKS__RING_QUARTERS) {
+      chunk = 1 + octave;
+    } else if (octave < TKS__RING_WHOLES) {
       *length /= 4;
       unsigned quarter = (unsigned)((index - *first) / *length);
       *first += quarter * *length;
-      chunk = 1 + 4 * octave + quarter;
+      chunk = 1 + TKS__RING_QUARTERS + 4 * (octave - TKS__RING_QUARTERS) + quarter;
     } else {
-      chunk = 1 + 4 * TKS__RING_QUARTERED + (octave - TKS__RING_QUARTERED);
+      chunk = 1 + TKS__RING_QUARTERS + 4 * (TKS__RING_WHOLES - TKS__RING_QUARTERS) + (octave - TKS__RING_WHOLES);
     }
   }
   if (*first + *length > slots) *length = slots - *first;

@@ -9,9 +9,9 @@
  *   3. Slots are atomic words with relaxed order: a torn record is possible, is detected by 2, and is no data race.
  *   4. There is one slot more than the ring's size, so that with no writer at work the full size is readable.
  *
- * Memory follows use: chunks are allocated as the ring first fills and never move. The first has 16 slots; up to 256 slots
- * the ring grows by a quarter of an octave at a time (4, 4, 4, 4, 8, 8, ...), since most of many symbols stay there, beyond by
- * whole octaves (256, 512, ...). */
+ * Memory follows use: chunks are allocated as the ring first fills and never move: 16, 16, 32 slots, then from 64 to 256 by
+ * quarters of an octave (16, 16, 16, 16, 32, ...), since that is where most of very many symbols stay, beyond by whole octaves
+ * (256, 512, ...). */
 #ifndef TKS_INGEST_RING_H
 #define TKS_INGEST_RING_H
 
@@ -23,8 +23,9 @@
 #include "base/record.h"
 
 #define TKS__RING_FIRST_CHUNK 16
-#define TKS__RING_QUARTERED 4                               /* octaves that come in four chunks: 16 << 4 = 256 slots */
-#define TKS__RING_CHUNKS (1 + 4 * TKS__RING_QUARTERED + 17) /* 256 << 17 slots suffice for rings of 16,777,216 */
+#define TKS__RING_QUARTERS 2 /* octave (of 16 << octave slots) from which they come in four chunks: 64 slots */
+#define TKS__RING_WHOLES 4   /* and from which they are whole again: 256 slots */
+#define TKS__RING_CHUNKS 28  /* 256 << 17 slots suffice for rings of 16,777,216 */
 
 /* One record without its symbol: one cache line. */
 typedef struct tks__ring_slot {

@@ -10,6 +10,7 @@
 /* Immutable once filled. References are counted by the writer's loop thread alone; sinks only borrow. */
 typedef struct tks__batch {
   uint32_t references;
+  size_t reserved;   /* bytes, when it was mapped; 0: from the allocator */
   uint64_t last_seq; /* every sequence number up to here that is not in it or an earlier batch was reported lost */
   int64_t taken_ns;  /* monotonic; when it left the queue */
   size_t count;
