@@ -23,9 +23,13 @@ minor=$(sed -nE 's/^go1\.([0-9]+).*/\1/p' <<<"$version")
 [ "${minor:-0}" -ge 19 ] || skip "Go is $version, the binding needs 1.19 or later"
 [ "$(go env CGO_ENABLED)" = 1 ] || export CGO_ENABLED=1
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-[ -n "${HOME:-}" ] || export GOCACHE=$TICKSTORE_BUILD_DIR/go-cache GOPATH=$TICKSTORE_BUILD_DIR/go
+work=$TICKSTORE_BUILD_DIR/go
+rm -rf "$work/prefix"
+mkdir -p "$work/prefix"
+# A cache of our own: Go does not look at what pkg-config says when it reuses what it built, and would link with the directory of
+# another run.
+export GOCACHE=$work/cache
+[ -n "${HOME:-}" ] || export GOPATH=$work/path
 cmake --install "$TICKSTORE_BUILD_DIR" --prefix "$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
 library=$(dirname "$(find "$work/prefix" -name libtickstore.so)")
 export PKG_CONFIG_PATH=$library/pkgconfig LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}

@@ -81,11 +81,13 @@ static void discard_failed(sqlite_sink *sink, int32_t day) {
   remove_day(sink, i);
 }
 
-static bool is_suspect(const sqlite_sink *sink, int32_t day) {
+static bool is_listed(const sqlite_sink *sink, int32_t day) {
   for (size_t i = 0; i < sink->suspect_count; i++)
     if (sink->suspects[i] == day) return true;
-  return sink->all_suspect;
+  return false;
 }
+
+static bool is_suspect(const sqlite_sink *sink, int32_t day) { return sink->all_suspect || is_listed(sink, day); }
 
 static void clear_suspect(sqlite_sink *sink, int32_t day) {
   size_t kept = 0;
@@ -317,7 +319,8 @@ static bool has_beside(const char *path, const char *suffix) {
   return tks__fs_size(beside, &size) == 0;
 }
 
-/* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them. */
+/* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them, and those that were let go
+ * after a failure and got nothing since: SQLite may have removed their log, but they are still in WAL mode. */
 static void sweep(sqlite_sink *sink) {
   const tks__dayfile_options *o = &sink->options.dayfile;
   tks__days days;
@@ -326,12 +329,13 @@ static void sweep(sqlite_sink *sink) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
-    if (!has_beside(path, "-wal") && !has_beside(path, "-journal")) continue;
+    if (!has_beside(path, "-wal") && !has_beside(path, "-journal") && !is_listed(sink, days.days[i])) continue;
     tks__dayfile *file;
     tks_error error;
     if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
       tks__log_write(o->log, TKS_LOG_WARN, "%s", error.message);
-    else if (!tks__dayfile_seal(file)) tks__dayfile_discard(file);
+    else if (tks__dayfile_seal(file)) clear_suspect(sink, days.days[i]);
+    else tks__dayfile_discard(file);
   }
   tks__free(days.days);
 }
