@@ -57,6 +57,7 @@ TKS_API const char *tks_version_string(void);
   X(THROTTLED, 1, "skipped: repeats the last stored quote of its symbol and source")             \
   X(CROSSED_DROPPED, 2, "skipped: bid above ask, and the configuration drops crossed quotes")    \
   X(PARTIAL, 3, "some records of the array were not accepted")                                   \
+  X(KEPT, 4, "closed; what is not written yet waits in the journal for the next open")           \
   X(EINVAL, -1, "invalid argument")                                                              \
   X(ENULL, -2, "a required pointer is NULL")                                                     \
   X(ENOMEM, -3, "out of memory")                                                                 \
@@ -144,7 +145,7 @@ typedef enum tks_preset {
   TKS_PRESET_DEVELOPMENT = 2, /* JSON, rings of 1,000, flush every 500 ms, log level debug */
 } tks_preset;
 
-/* What put does when the queue is full. */
+/* What put does when the queue (with the journal: all of journal_bytes) is full. */
 typedef enum tks_queue_policy {
   TKS_QUEUE_DROP = 0,  /* keep it in the ring only, count it, return TKS_EQUEUEFULL at once */
   TKS_QUEUE_BLOCK = 1, /* wait up to block_limit_ms for room, then as above */
@@ -185,13 +186,13 @@ typedef struct tks_config {
 
   /* rings and queue */
   uint32_t ring_records;      /* quotes kept in memory per symbol, 1 to 16,777,216. Default 10,000 */
-  uint32_t queue_records;     /* between put and the writer, 16 to 16,777,216. Default 10,000 */
+  uint32_t queue_records;     /* without the journal: between put and the writer, 16 to 16,777,216. Default 10,000 */
   uint32_t queue_policy;      /* tks_queue_policy. Default TKS_QUEUE_DROP */
   uint32_t block_limit_ms;    /* longest wait of one put under TKS_QUEUE_BLOCK, 1 to 3,600,000. Default 1,000 */
   uint32_t batch_records;     /* the writer is woken at this many, 1 to queue_records. Default 500 */
   uint32_t flush_interval_ms; /* and at the latest after this, 1 to 3,600,000. Default 5,000 */
-  uint32_t backlog_records;   /* taken from the queue but not yet written by a slow or sick sink, 0 to
-                               268,435,456; at 0 a sink holds one batch. Default 1,000,000 */
+  uint32_t backlog_records;   /* without the journal: how many more may wait for a slow or sick sink, 0 to
+                               268,435,456. Default 1,000,000 */
 
   /* throttle of repeats */
   uint32_t throttle_max_age_ms; /* let a repeat through when the last stored one is older; 0 = never. Default 0 */
@@ -239,6 +240,14 @@ typedef struct tks_config {
   /* JSON */
   const char *broker_id; /* the broker_id of JSON lines, up to 64 bytes, copied by tks_open. Default "default" */
   uint64_t broker_id_length;
+
+  /* journal: see docs/durability.md */
+  uint32_t journal;         /* 1: what put accepts is in memory-mapped files of ROOT/journal before put returns, and
+                               waits there for as long as a sink lacks it. 0: in memory only. Default 1 */
+  uint32_t journal_sync_ms; /* how often the journal is synced, so the most that power loss takes; 0 = never,
+                               up to 3,600,000. Default 1,000 */
+  uint64_t journal_bytes;   /* the most that it takes on disk, 1 MiB to 2^40; when all of it is in use, queue_policy
+                               applies. Default 1 GiB */
 } tks_config;
 
 /* Fills `config` with a preset. `size` is the caller's sizeof(tks_config): fields beyond it are not touched.
@@ -262,7 +271,8 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
  * Waits at most close_limit_ms for sick sinks. The handle is invalid for use but stays safe to call: every call
  * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open answer
  * TKS_ECLOSED and still want tks_cursor_close. Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK,
- * TKS_EUNWRITTEN: closed all the same, and the message says how many records each sink lacks. */
+ * Returns TKS_KEPT when a sink still lacks records and they wait in the journal: the next open goes on with them.
+ * TKS_EUNWRITTEN (without the journal): closed all the same, and the message says how many records each sink lacks. */
 TKS_API int tks_close(tks_store *store, tks_error *error);
 
 /* Waits until every record accepted before the call is durable in every sink, at most timeout_ms (0: only asks;
@@ -273,6 +283,10 @@ TKS_API int tks_flush(tks_store *store, int64_t timeout_ms, tks_error *error);
 /* *seq becomes the highest sequence number up to which every accepted record that was not reported lost is on
  * stable storage in every sink. Accepted is not durable: see docs/durability.md. Never blocks. */
 TKS_API int tks_durable_seq(tks_store *store, uint64_t *seq, tks_error *error);
+
+/* The same two for one sink, TKS_SQLITE or TKS_JSON. Codes: also TKS_EINVAL, when the store does not write to it. */
+TKS_API int tks_sink_flush(tks_store *store, uint32_t sink, int64_t timeout_ms, tks_error *error);
+TKS_API int tks_sink_durable_seq(tks_store *store, uint32_t sink, uint64_t *seq, tks_error *error);
 
 /* ------------------------------------------------------------------ names */
 
@@ -447,13 +461,13 @@ typedef enum tks_sink_state {
 /* Upper bound of bucket i of a flush-time histogram, in microseconds: 64 << i; the last bucket has none. */
 #define TKS_FLUSH_BUCKETS 18
 
-/* One sink. For each: accepted by the store = written + backlog + queued + lost + dropped. */
+/* One sink. For each: accepted + recovered by the store = written + backlog + queued + lost + dropped. */
 typedef struct tks_sink_stats {
   uint32_t sink;    /* TKS_SQLITE or TKS_JSON */
   uint32_t state;   /* tks_sink_state */
   uint64_t written; /* records handed to the sink and committed */
-  uint64_t lost;    /* records it will never hold: no room in the backlog, or left over at close */
-  uint64_t backlog; /* taken from the queue, not yet written here */
+  uint64_t lost;    /* records it will never hold: see tks_gaps */
+  uint64_t backlog; /* some sink has taken them, not yet written here */
   uint64_t batches; /* successful writes; one may hold many batch_records under load */
   uint64_t retries;
   uint64_t errors;
@@ -488,9 +502,9 @@ typedef struct tks_store_stats {
   uint64_t refused_time;
   uint64_t refused_crossed;
   uint64_t refused_memory;
-  uint64_t dropped;        /* queue full: in the ring, lost to every sink */
+  uint64_t dropped;        /* no room: in the ring, lost to every sink */
   uint64_t blocked;        /* puts that had to wait for room */
-  uint64_t queued;         /* in the queue now */
+  uint64_t queued;         /* no sink has taken them yet */
   uint64_t wakeups;        /* of the writer by put: system calls made by putting threads */
   uint64_t first_seq;      /* the first sequence number of this session */
   uint64_t last_seq;       /* the last one given out; first_seq - 1 if none */
@@ -502,11 +516,45 @@ typedef struct tks_store_stats {
   uint64_t ring_bytes;       /* allocated for rings */
   uint64_t read_connections; /* open now */
   tks_sink_stats sinks[2];   /* SQLite, JSON; state TKS_SINK_OFF if not configured */
+  uint64_t recovered;        /* found in the journal when the store was opened */
+  uint64_t held;             /* in the journal (or queue), since some sink does not have them durably */
+  uint64_t journal_bytes;    /* the journal's files on disk; 0 without a journal */
+  uint64_t journal_seq;      /* all up to here is synced in the journal, or durable, or lost */
+  uint64_t journal_stalls;   /* puts that waited for the next journal file to be prepared */
 } tks_store_stats;
 
 /* Cheap enough for every second; never waits for a disk. A read-only store has only zeros but for symbols, sources and
  * read_connections. Codes: TKS_ENULL, TKS_ESTRUCT. */
 TKS_API int tks_stats(tks_store *store, tks_store_stats *stats, tks_error *error);
+
+/* Why records are missing. */
+typedef enum tks_gap_cause {
+  TKS_GAP_FULL = 1,     /* the journal (or queue) was full and queue_policy let them go */
+  TKS_GAP_JOURNAL = 2,  /* the journal could not be extended: the disk failed or was full */
+  TKS_GAP_BACKLOG = 3,  /* without the journal: a sick sink fell further behind than backlog_records */
+  TKS_GAP_CLOSE = 4,    /* without the journal: not written when close_limit_ms was over */
+  TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
+} tks_gap_cause;
+
+/* A run of sequence numbers of which records were lost. 72 bytes. */
+typedef struct tks_gap {
+  uint64_t from_seq; /* the first and the last one lost; between them none was written */
+  uint64_t to_seq;
+  uint64_t records; /* how many of them were records; 0 = not known */
+  int64_t first_ns; /* calendar time of the first and the last loss */
+  int64_t last_ns;
+  uint32_t cause;  /* tks_gap_cause */
+  uint32_t sink;   /* TKS_SQLITE or TKS_JSON: missing there only; 0: in all */
+  uint32_t symbol; /* id, when all are of one symbol; 0 = several or not known */
+  uint32_t reserved;
+  uint64_t reserved1[2];
+} tks_gap;
+
+/* The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches `since_seq` on (0: all). Copies
+ * up to `capacity`, *total is how many there are (call with capacity 0 to ask). It lies in ROOT/gaps.db, table
+ * gaps. Blocks on disk. Codes: TKS_ENULL, TKS_EDAYFILE, TKS_EIO, TKS_ENOMEM. */
+TKS_API int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacity, size_t *total,
+                     tks_error *error);
 
 #define TKS_CHECK_QUICK 0x0u /* opens each file and reads its summary */
 #define TKS_CHECK_FULL 0x1u  /* also every row: SQLite's integrity_check, counts against summaries, every JSON line */

@@ -44,6 +44,9 @@ static const tks_config PRODUCTION = {
     .log_level = TKS_LOG_WARN,
     .broker_id = "default",
     .broker_id_length = 7,
+    .journal = 1,
+    .journal_sync_ms = 1000,
+    .journal_bytes = UINT64_C(1) << 30,
 };
 
 bool tks__config_preset(tks_config *config, int preset) {
@@ -120,6 +123,9 @@ static const bounds BOUNDS[] = {
     BOUNDS32(read_deadline_ms, 1, 3600000),
     BOUNDS32(log_level, TKS_LOG_DEBUG, TKS_LOG_OFF),
     BOUNDS64(broker_id_length, 0, TKS_NAME_MAX),
+    BOUNDS32(journal, 0, 1),
+    BOUNDS32(journal_sync_ms, 0, 3600000),
+    BOUNDS64(journal_bytes, UINT64_C(1) << 20, UINT64_C(1) << 40),
 };
 
 static int check_bounds(const tks_config *config, tks_error *error) {
