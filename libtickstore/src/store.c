@@ -121,9 +121,12 @@ static void count_up(_Atomic uint64_t *counter) {
   atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-enum { NO_ROOM = -1000 }; /* of the queue; not a status that leaves this file */
+enum { NO_ROOM = -1000 }; /* in the journal; not a status that leaves this file */
 
-/* Throttle, queue, ring, under the symbol's lock. `lose`: where the queue has no room, into the ring only. */
+/* How long a put waits for the next block of the journal that the keeper is preparing, at most, before queue_policy applies. */
+#define STALL_NS (100 * TKS__NS_PER_MS)
+
+/* Throttle, journal, ring, under the symbol's lock. `lose`: where there is no room, into the ring only. */
 static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *record, bool lose) {
   tks__throttle_last *last = NULL;
   if (engine->throttle.relative >= 0) {
@@ -137,9 +140,10 @@ static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *re
   }
   if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records)) return TKS_ENOMEM;
   int code = TKS_OK;
-  if (!tks__queue_push(engine->queue, record)) {
+  if (!tks__journal_push(engine->journal, record)) {
     if (!lose) return NO_ROOM;
-    record->seq = tks__queue_lose(engine->queue);
+    record->seq = tks__journal_lose(engine->journal, record->symbol);
+    if (record->seq == 0) return NO_ROOM; /* there is again; the caller tries once more */
     code = TKS_EQUEUEFULL;
   } else if (last != NULL) {
     tks__throttle_note(last, record);
@@ -158,13 +162,18 @@ static int pass_stages_locked(tks__engine *engine, tks__symbol *symbol, tks__rec
 }
 
 /* Waits for room, outside the symbol's lock, and tries again; drops when the limit is over. */
-static int put_blocking(tks_store *store, tks__symbol *symbol, tks__record *record, tks_error *error) {
+static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *record, tks_error *error) {
   tks__engine *engine = store->engine;
-  atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
-  int64_t deadline_ns = tks__clock_monotonic_ns() + engine->config.block_limit_ms * TKS__NS_PER_MS;
+  bool block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
+  bool stalled = tks__journal_can_grow(engine->journal);
+  if (stalled) atomic_fetch_add_explicit(&engine->journal->stalls, 1, memory_order_relaxed);
+  else if (block) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
+  int64_t now_ns = tks__clock_monotonic_ns();
+  int64_t deadline_ns = now_ns + (block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS);
   int code = NO_ROOM;
   while (code == NO_ROOM) {
-    bool room = tks__queue_wait(engine->queue, deadline_ns);
+    bool worth_waiting = block || tks__journal_can_grow(engine->journal);
+    bool room = worth_waiting && tks__journal_wait(engine->journal, deadline_ns);
     if (atomic_load_explicit(&store->state, memory_order_relaxed) != TKS__STORE_OPEN)
       return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
     code = pass_stages_locked(engine, symbol, record, !room);
@@ -172,9 +181,22 @@ static int put_blocking(tks_store *store, tks__symbol *symbol, tks__record *reco
   return code;
 }
 
+static int tell_full(const tks__engine *engine, tks_error *error) {
+  bool failed = atomic_load_explicit(&engine->journal->loss_cause, memory_order_relaxed) == TKS_GAP_JOURNAL;
+  if (failed)
+    return tks__fail(error, TKS_EQUEUEFULL, 0, "the journal cannot be extended (see the log); kept in the ring only");
+  if (engine->config.journal != 0)
+    return tks__fail(error, TKS_EQUEUEFULL, 0,
+                     "all %llu bytes of the journal wait for the sinks; kept in the ring only",
+                     (unsigned long long)engine->config.journal_bytes);
+  return tks__fail(error, TKS_EQUEUEFULL, 0,
+                   "the queue of %u records is full, the writer is behind; kept in the ring only",
+                   engine->config.queue_records);
+}
+
 int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error) {
   tks__engine *engine = store->engine;
-  if (engine->queue == NULL) return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
+  if (engine->journal == NULL) return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
   tks__symbol *symbol = tks__symbols_get(&engine->symbols, quote->symbol);
   if (symbol == NULL) {
     (void)tks__fail(error, TKS_ESYMBOL, 0, "symbol is %u, no such id", quote->symbol);
@@ -188,12 +210,9 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
     atomic_fetch_add_explicit(&symbol->crossed_dropped, 1, memory_order_relaxed);
     return TKS_CROSSED_DROPPED;
   }
-  bool may_block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
-  code = pass_stages_locked(engine, symbol, &record, !may_block);
-  if (code == NO_ROOM) code = put_blocking(store, symbol, &record, error);
-  if (code == TKS_EQUEUEFULL)
-    (void)tks__fail(error, code, 0, "the queue holds %u records and the writer is behind; kept in the ring only",
-                    engine->config.queue_records);
+  code = pass_stages_locked(engine, symbol, &record, false);
+  if (code == NO_ROOM) code = put_waiting(store, symbol, &record, error);
+  if (code == TKS_EQUEUEFULL) (void)tell_full(engine, error);
   if (code == TKS_ENOMEM) {
     (void)tks__fail(error, code, 0, "out of memory for the symbol's ring or throttle");
     return refuse(engine, TKS__REFUSED_MEMORY, code);
@@ -339,6 +358,7 @@ static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
                 .release_readers = release_readers,
                 .release_context = engine,
             },
+        .first_seq = engine->manifest.next_seq,
         .max_open_days = c->max_open_days,
         .late_close_s = c->late_close_s,
     };
@@ -352,6 +372,7 @@ static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
         .sources = &engine->sources,
         .log = &engine->log,
         .broker_id = engine->broker_id,
+        .first_seq = engine->manifest.next_seq,
         .late_close_s = c->late_close_s,
     };
     sinks[1] = tks__json_sink_new(&options);
@@ -361,6 +382,43 @@ static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
     }
   }
   return TKS_OK;
+}
+
+static bool note_loss(void *context, const tks__loss *loss) {
+  tks__engine *engine = context;
+  if (loss != NULL) tks__gaps_note(engine->gaps, 0, loss);
+  return tks__gaps_write(engine->gaps);
+}
+
+static int start_keeper(tks__engine *engine, tks_error *error) {
+  engine->gaps = tks__gaps_new(&engine->layout, &engine->symbols.names, &engine->log);
+  if (engine->gaps == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the gap ledger");
+  tks__layout_journal(&engine->layout, engine->journal_dir);
+  const tks__keeper_options options = {
+      .config = &engine->config,
+      .log = &engine->log,
+      .dir = engine->journal_dir,
+      .root = engine->layout.root,
+      .store_id = engine->manifest.store_id,
+      .symbols = &engine->symbols,
+      .sources = &engine->sources,
+      .first_seq = engine->manifest.next_seq,
+      .note_loss = note_loss,
+      .note_context = engine,
+  };
+  int code = tks__keeper_start(&options, &engine->keeper, error);
+  if (code != TKS_OK) tks__gaps_free(engine->gaps);
+  else engine->journal = tks__keeper_journal(engine->keeper);
+  return code;
+}
+
+/* *kept: records that wait in the journal for the next open. */
+static void stop_keeper(tks__engine *engine, uint64_t *kept) {
+  tks__keeper_stop(engine->keeper, kept);
+  if (!tks__gaps_write(engine->gaps))
+    tks__log_write(&engine->log, TKS_LOG_ERROR,
+                   "gaps.db could not be written: what was lost is told by this log alone");
+  tks__gaps_free(engine->gaps);
 }
 
 static int start_writer(tks__engine *engine, tks_error *error) {
@@ -373,13 +431,28 @@ static int start_writer(tks__engine *engine, tks_error *error) {
   const tks__writer_options options = {
       .config = &engine->config,
       .log = &engine->log,
+      .keeper = engine->keeper,
+      .gaps = engine->gaps,
       .first_seq = engine->manifest.next_seq,
       .reserve = write_reserve,
       .reserve_context = engine,
       .reserved_seq = engine->manifest.next_seq + TKS__SEQ_RESERVE,
   };
-  code = tks__writer_start(&options, sinks, &engine->writer, error);
-  if (code == TKS_OK) engine->queue = tks__writer_queue(engine->writer);
+  return tks__writer_start(&options, sinks, &engine->writer, error);
+}
+
+static int start_writing(tks__engine *engine, tks_error *error) {
+  tks__manifest in_use = engine->manifest;
+  in_use.backend = engine->config.backend;
+  in_use.clean = false;
+  in_use.next_seq += TKS__SEQ_RESERVE;
+  int code = tks__manifest_write(&engine->layout, &in_use, error);
+  if (code != TKS_OK) return code;
+  code = start_keeper(engine, error);
+  if (code != TKS_OK) return code;
+  code = start_writer(engine, error);
+  uint64_t kept;
+  if (code != TKS_OK) stop_keeper(engine, &kept);
   return code;
 }
 
@@ -415,6 +488,7 @@ static void connect_reader(tks__engine *engine) {
       .symbols = &engine->symbols,
       .sources = &engine->sources,
       .writer = engine->writer,
+      .journal = engine->journal,
       .mixed = engine->manifest.mixed,
       .primary = (backend & TKS_SQLITE) != 0 ? TKS_SQLITE : TKS_JSON,
       .ring_records = engine->config.ring_records,
@@ -463,12 +537,7 @@ static int open_engine(tks__engine *engine, tks_error *error) {
   code = open_pool(engine, error);
   if (code != TKS_OK) goto no_pool;
   if (!engine->config.read_only) {
-    tks__manifest in_use = engine->manifest;
-    in_use.backend = engine->config.backend;
-    in_use.clean = false;
-    in_use.next_seq += TKS__SEQ_RESERVE;
-    code = tks__manifest_write(&engine->layout, &in_use, error);
-    if (code == TKS_OK) code = start_writer(engine, error);
+    code = start_writing(engine, error);
     if (code != TKS_OK) goto no_writer;
   }
   connect_reader(engine);
@@ -522,7 +591,7 @@ static void wait_until_empty(tks_store *store) {
       /* Those that wait for room or for durability see the closing state. Again and again: one may begin to wait just
        * after it was called. */
       if (store->engine->writer != NULL) {
-        tks__queue_release_waiters(store->engine->queue);
+        tks__journal_release_waiters(store->engine->journal);
         tks__writer_interrupt(store->engine->writer);
       }
       (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
@@ -535,6 +604,13 @@ static int close_engine(tks__engine *engine, tks_error *error) {
   if (engine->writer != NULL) {
     uint64_t next_seq;
     code = tks__writer_close(engine->writer, engine->config.close_limit_ms, &next_seq, error);
+    uint64_t kept;
+    stop_keeper(engine, &kept);
+    if (code == TKS_OK && kept > 0) {
+      code = TKS_KEPT;
+      tks__log_write(&engine->log, TKS_LOG_WARN, "closed with %llu records that wait in the journal for the next open",
+                     (unsigned long long)kept);
+    }
     engine->manifest.next_seq = next_seq;
     engine->manifest.backend = engine->config.backend;
     engine->manifest.clean = true;

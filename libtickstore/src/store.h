@@ -6,8 +6,8 @@
  *
  *   1. A call enters through a gate: it counts itself, then looks at the state. Close sets the state, then waits until every
  *      gate is empty (a full fence between the two on either side). So no call runs on an engine that is being taken down.
- *   2. Put passes validate, throttle, queue and ring under the symbol's lock: a ring is in sequence order.
- *   3. The engine is taken down in the reverse order of its making: writer (which drains), pool, manifest, lock. */
+ *   2. Put passes validate, throttle, journal and ring under the symbol's lock: a ring is in sequence order.
+ *   3. The engine is taken down in the reverse order of its making: writer (which drains), keeper, manifest, pool, lock. */
 #ifndef TKS_STORE_H
 #define TKS_STORE_H
 
@@ -43,7 +43,7 @@ typedef enum tks__refusal {
 
 typedef struct tks__engine {
   /* what put reads */
-  tks__queue *queue; /* NULL: read-only */
+  tks__journal *journal; /* NULL: read-only */
   tks__symbols symbols;
   tks__names sources;
   tks__throttle_rule throttle;
@@ -54,11 +54,14 @@ typedef struct tks__engine {
   tks__log log;
   tks__layout layout;
   tks__pool pool;
-  tks__writer *writer; /* NULL: read-only */
+  tks__keeper *keeper; /* NULL: read-only, like the next two */
+  tks__gaps *gaps;
+  tks__writer *writer;
   tks__reader reader;
   tks__manifest manifest;
   int lock_fd; /* -1: none */
   char broker_id[TKS_NAME_MAX + 1];
+  char journal_dir[TKS__PATH_MAX];
 
   _Atomic uint64_t refused[TKS__REFUSALS];
   _Atomic uint64_t blocked;

@@ -66,16 +66,25 @@ static int need_writer(const tks_store *store, tks_error *error) {
   return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
 }
 
-int tks_flush(tks_store *store, int64_t timeout_ms, tks_error *error) {
+static int flush_sinks(tks_store *store, uint32_t sink, int64_t timeout_ms, tks_error *error) {
   tks__gate *gate;
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
   code = need_writer(store, error);
   if (code == TKS_OK && timeout_ms < -1)
     code = tks__fail(error, TKS_EINVAL, 0, "timeout_ms is %lld", (long long)timeout_ms);
-  if (code == TKS_OK) code = tks__writer_flush(store->engine->writer, timeout_ms, error);
+  if (code == TKS_OK) code = tks__writer_flush(store->engine->writer, sink, timeout_ms, error);
   tks__store_leave(gate);
   return code;
+}
+
+int tks_flush(tks_store *store, int64_t timeout_ms, tks_error *error) {
+  return flush_sinks(store, 0, timeout_ms, error);
+}
+
+int tks_sink_flush(tks_store *store, uint32_t sink, int64_t timeout_ms, tks_error *error) {
+  if (sink != TKS_SQLITE && sink != TKS_JSON) return tks__fail(error, TKS_EINVAL, 0, "sink is %u, no such sink", sink);
+  return flush_sinks(store, sink, timeout_ms, error);
 }
 
 int tks_durable_seq(tks_store *store, uint64_t *seq, tks_error *error) {
@@ -85,6 +94,18 @@ int tks_durable_seq(tks_store *store, uint64_t *seq, tks_error *error) {
   if (code != TKS_OK) return code;
   code = need_writer(store, error);
   if (code == TKS_OK) *seq = tks__writer_durable_seq(store->engine->writer);
+  tks__store_leave(gate);
+  return code;
+}
+
+int tks_sink_durable_seq(tks_store *store, uint32_t sink, uint64_t *seq, tks_error *error) {
+  if (seq == NULL) return null_argument(error, "seq");
+  tks__gate *gate;
+  int code = tks__store_enter(store, &gate, error);
+  if (code != TKS_OK) return code;
+  code = need_writer(store, error);
+  if (code == TKS_OK && !tks__writer_sink_durable_seq(store->engine->writer, sink, seq))
+    code = tks__fail(error, TKS_EINVAL, 0, "sink is %u: not one that this store writes to", sink);
   tks__store_leave(gate);
   return code;
 }
@@ -436,6 +457,18 @@ int tks_days(tks_store *store, uint32_t check, tks_day_info *days, size_t capaci
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
   code = tks__list_days(&store->engine->reader, check, days, capacity, total, error);
+  tks__store_leave(gate);
+  return code;
+}
+
+int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacity, size_t *total, tks_error *error) {
+  if (total == NULL) return null_argument(error, "total");
+  if (gaps == NULL && capacity > 0) return null_argument(error, "gaps");
+  tks__gate *gate;
+  int code = tks__store_enter(store, &gate, error);
+  if (code != TKS_OK) return code;
+  tks__engine *engine = store->engine;
+  code = tks__gaps_list(&engine->layout, engine->gaps, &engine->symbols.names, since_seq, gaps, capacity, total, error);
   tks__store_leave(gate);
   return code;
 }

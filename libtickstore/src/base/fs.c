@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,7 +103,45 @@ int tks__fs_size(const char *path, int64_t *size) {
   return 0;
 }
 
-int tks__fs_remove(const char *path) { return unlink(path) == 0 ? 0 : errno; }
+int tks__fs_remove(const char *path) {
+  int rc = injected(TKS__FS_REMOVE, path);
+  if (rc != 0) return rc;
+  return unlink(path) == 0 ? 0 : errno;
+}
+
+int tks__fs_allocate(int fd, int64_t length) {
+  int rc = injected(TKS__FS_ALLOCATE, NULL);
+  if (rc != 0) return rc;
+  do {
+    rc = posix_fallocate(fd, 0, (off_t)length);
+  } while (rc == EINTR);
+  return rc;
+}
+
+/* ---------------------------------------------------------------- mappings */
+
+int tks__fs_map(int fd, size_t length, void **memory) {
+  int rc = injected(TKS__FS_MAP, NULL);
+  if (rc != 0) return rc;
+  void *mapped = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (mapped == MAP_FAILED) return errno;
+  /* A forked child has no business with it, and forks faster without. */
+  (void)madvise(mapped, length, MADV_DONTFORK);
+  *memory = mapped;
+  return 0;
+}
+
+int tks__fs_map_sync(void *memory, size_t length) {
+  int rc = injected(TKS__FS_SYNC, NULL);
+  if (rc != 0) return rc;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  uintptr_t start = (uintptr_t)memory / page * page;
+  while (msync((void *)start, (uintptr_t)memory + length - start, MS_SYNC) != 0)
+    if (errno != EINTR) return errno;
+  return 0;
+}
+
+void tks__fs_unmap(void *memory, size_t length) { (void)munmap(memory, length); }
 
 int tks__fs_rename(const char *from, const char *to) {
   int rc = injected(TKS__FS_RENAME, from);

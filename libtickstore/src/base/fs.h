@@ -19,6 +19,13 @@ void tks__fs_start_sync(int fd); /* a hint: when many files are to be synced, st
 int tks__fs_size(const char *path, int64_t *size);      /* ENOENT when it is not there */
 int tks__fs_mkdirs(const char *path, const char *root); /* creates what is missing below `root`, syncing each parent */
 int tks__fs_sync_dir_of(const char *path);              /* the directory that holds `path` */
+int tks__fs_allocate(int fd, int64_t length);           /* gives the file blocks of its own for all of `length` */
+
+/* A file mapped for reading and writing, shared. */
+int tks__fs_map(int fd, size_t length, void **memory);
+int tks__fs_map_sync(void *memory, size_t length); /* any part of a mapping; waits for the disk */
+void tks__fs_unmap(void *memory, size_t length);
+
 int tks__fs_rename(const char *from, const char *to);
 int tks__fs_remove(const char *path);
 
@@ -49,6 +56,9 @@ typedef enum tks__fs_op {
   TKS__FS_MKDIR,
   TKS__FS_RENAME,
   TKS__FS_LIST,
+  TKS__FS_ALLOCATE,
+  TKS__FS_MAP,
+  TKS__FS_REMOVE,
 } tks__fs_op;
 
 /* For tests: asked before each operation; a positive errno value makes it fail with that, 0 lets it go ahead. */

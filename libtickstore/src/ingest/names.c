@@ -130,9 +130,17 @@ static int add(tks__names *names, const char *text, size_t length, uint32_t hash
   memcpy(entry->text, text, length);
   /* Release: the entry becomes visible with the count; see invariant 1 for the order of the two stores. */
   atomic_store_explicit(&names->count, count + 1, memory_order_release);
+  if (names->added != NULL) names->added(names->added_context);
   index_put(atomic_load_explicit(&names->index, memory_order_relaxed), hash, count + 1, memory_order_release);
   *id = count + 1;
   return TKS_OK;
+}
+
+void tks__names_watch(tks__names *names, void (*added)(void *), void *context) {
+  (void)pthread_mutex_lock(&names->lock);
+  names->added = added;
+  names->added_context = context;
+  (void)pthread_mutex_unlock(&names->lock);
 }
 
 int tks__names_intern(tks__names *names, const char *text, size_t length, uint32_t *id) {

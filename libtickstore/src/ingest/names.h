@@ -26,10 +26,15 @@ typedef struct tks__names {
   _Atomic uint32_t count;            /* ids 1..count are readable */
   _Atomic(tks__names_index *) index; /* open-addressing table; replaced when it fills, old ones kept until deinit */
   pthread_mutex_t lock;
+  void (*added)(void *context); /* under the lock: a name has an id that nobody has been told yet */
+  void *added_context;
 } tks__names;
 
 int tks__names_init(tks__names *names, uint32_t max);
 void tks__names_deinit(tks__names *names);
+
+/* Has `added` called for every new name, before anybody gets its id; NULL: no more. */
+void tks__names_watch(tks__names *names, void (*added)(void *), void *context);
 
 /* TKS_OK, TKS_ENAME*, TKS_ETABLEFULL or TKS_ENOMEM. */
 int tks__names_intern(tks__names *names, const char *text, size_t length, uint32_t *id);

@@ -74,7 +74,7 @@ typedef struct json_sink {
   uint32_t *slots; /* open addressing: index of a group + 1 */
   size_t slot_count, slot_capacity;
 
-  uint64_t given_seq; /* the highest ever handed to write */
+  uint64_t given_seq; /* the highest handed to write, or to an earlier session's */
   tks__log_limiter skip_limiter;
 } json_sink;
 
@@ -235,30 +235,15 @@ static bool add_item(json_sink *s, const tks__record *record, uint32_t *latest) 
   return true;
 }
 
-/* Where a pass begins or ends: a record of a batch. */
-typedef struct position {
-  size_t batch;
-  size_t record;
-} position;
-
-/* Groups up to PASS_RECORDS records from `at` on and moves it behind them. */
-static bool group_pass(json_sink *s, const tks__batch *const *batches, size_t count, position *at) {
-  size_t records = 0;
-  for (size_t b = at->batch; b < count && records < PASS_RECORDS; b++)
-    records += batches[b]->count - (b == at->batch ? at->record : 0);
-  if (records > PASS_RECORDS) records = PASS_RECORDS;
+/* Groups up to PASS_RECORDS records from *at on and moves it behind them. */
+static bool group_pass(json_sink *s, const tks__record *records, size_t count, size_t *at) {
+  size_t left = count - *at;
+  if (left > PASS_RECORDS) left = PASS_RECORDS;
   s->item_count = s->group_count = 0;
-  if (!slots_for(s, records) || !tks__grow((void **)&s->items, &s->item_capacity, records, sizeof *s->items))
-    return false;
+  if (!slots_for(s, left) || !tks__grow((void **)&s->items, &s->item_capacity, left, sizeof *s->items)) return false;
   uint32_t latest = NONE;
-  while (s->item_count < records) {
-    const tks__batch *batch = batches[at->batch];
-    if (at->record == batch->count) {
-      *at = (position){at->batch + 1, 0};
-      continue;
-    }
-    if (!add_item(s, &batch->records[at->record++], &latest)) return false;
-  }
+  while (s->item_count < left)
+    if (!add_item(s, &records[(*at)++], &latest)) return false;
   return true;
 }
 
@@ -325,24 +310,19 @@ static int write_groups(json_sink *s, tks_error *error) {
   return first;
 }
 
-static int write_passes(json_sink *s, const tks__batch *const *batches, size_t count, tks_error *error) {
-  position at = {0, 0};
-  for (;;) {
-    while (at.batch < count && at.record == batches[at.batch]->count) at = (position){at.batch + 1, 0};
-    if (at.batch == count) return TKS_OK;
-    if (!group_pass(s, batches, count, &at)) return tks__fail(error, TKS_ENOMEM, 0, "no memory to write JSON lines");
+static int write_passes(json_sink *s, const tks__record *records, size_t count, tks_error *error) {
+  for (size_t at = 0; at < count;) {
+    if (!group_pass(s, records, count, &at)) return tks__fail(error, TKS_ENOMEM, 0, "no memory to write JSON lines");
     int rc = write_groups(s, error);
     if (rc != TKS_OK) return rc;
   }
+  return TKS_OK;
 }
 
-static int sink_write(tks__sink *sink, const tks__batch *const *batches, size_t count, tks_error *error) {
+static int sink_write(tks__sink *sink, const tks__record *records, size_t count, tks_error *error) {
   json_sink *s = (json_sink *)sink;
-  int rc = write_passes(s, batches, count, error);
-  for (size_t b = 0; b < count; b++) {
-    size_t n = batches[b]->count;
-    if (n > 0 && batches[b]->records[n - 1].seq > s->given_seq) s->given_seq = batches[b]->records[n - 1].seq;
-  }
+  int rc = write_passes(s, records, count, error);
+  if (count > 0 && records[count - 1].seq > s->given_seq) s->given_seq = records[count - 1].seq;
   return rc;
 }
 
@@ -420,6 +400,7 @@ tks__sink *tks__json_sink_new(const tks__json_sink_options *options) {
   s->head.ops = &ops;
   s->head.durable_on_write = false;
   s->options = *options;
+  s->given_seq = options->first_seq - 1;
   s->file_max = files_allowed();
   size_t length = strlen(options->broker_id);
   assert(length <= TKS_NAME_MAX); /* or a line might not fit in TKS__JSON_LINE_MAX */

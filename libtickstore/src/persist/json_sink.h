@@ -13,6 +13,7 @@ typedef struct tks__json_sink_options {
   const tks__names *sources;
   const tks__log *log;
   const char *broker_id; /* NUL-terminated, UTF-8 */
+  uint64_t first_seq;    /* of this session: all lower numbers are earlier sessions' */
   uint32_t late_close_s; /* a past day's files are closed after this long without a record */
 } tks__json_sink_options;
 

@@ -7,10 +7,9 @@
 #include "base/memory.h"
 #include "base/utc.h"
 
-/* One write takes at most so many records (and at least one batch): keeps a caught-up backlog from becoming one endless
- * transaction. */
-#define WRITE_RECORDS 100000
 #define FIRST_TEND_NS (2 * TKS__NS_PER_S)
+#define RECHECK_NS (1 * TKS__NS_PER_MS) /* a producer was interrupted between claiming its place and filling it */
+#define TELL_RECORDS 1000000            /* a message about the progress of a recovery every so many */
 
 static void add(_Atomic uint64_t *counter, uint64_t n) { atomic_fetch_add_explicit(counter, n, memory_order_relaxed); }
 static void set(_Atomic uint64_t *gauge, uint64_t n) { atomic_store_explicit(gauge, n, memory_order_relaxed); }
@@ -18,29 +17,29 @@ static uint64_t get(const _Atomic uint64_t *value) { return atomic_load_explicit
 
 static int64_t ms(uint32_t n) { return (int64_t)n * TKS__NS_PER_MS; }
 
+static const char *name_of(const tks__lane *lane) { return lane->worker.sink->ops->name; }
+
 static int64_t tend_interval_ns(const tks__lane *lane) {
   int64_t quarter = (int64_t)lane->config->late_close_s * TKS__NS_PER_S / 4;
   return quarter > 60 * TKS__NS_PER_S ? 60 * TKS__NS_PER_S : quarter;
 }
 
-int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks_config *config, const tks__log *log, uint64_t first_seq,
-                    void (*done)(void *), void *done_context) {
+int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks__lane_options *options) {
   memset(lane, 0, sizeof *lane);
-  lane->config = config;
-  lane->log = log;
+  lane->options = *options;
+  lane->config = options->config;
+  lane->log = options->log;
   lane->id = sink->ops->id;
   lane->durable_on_write = sink->durable_on_write;
-  lane->through = first_seq - 1;
-  lane->flush_target = UINT64_MAX;
+  lane->written.position = lane->durable.position = options->first_position;
   /* The first one comes soon: it makes good what a crash left. */
   int64_t first_tend_ns = tend_interval_ns(lane) < FIRST_TEND_NS ? tend_interval_ns(lane) : FIRST_TEND_NS;
   lane->tend_at_ns = tks__clock_monotonic_ns() + first_tend_ns;
-  atomic_init(&lane->written_seq, first_seq - 1);
-  atomic_init(&lane->durable_seq, first_seq - 1);
   atomic_init(&lane->state, TKS_SINK_OK);
+  tks__lane_publish(lane);
   int rc = pthread_mutex_init(&lane->error_lock, NULL);
   if (rc == 0) {
-    rc = tks__worker_start(&lane->worker, sink, done, done_context);
+    rc = tks__worker_start(&lane->worker, sink, options->journal, options->done, options->done_context);
     if (rc == 0) return 0;
     (void)pthread_mutex_destroy(&lane->error_lock);
   }
@@ -51,76 +50,59 @@ int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks_config *config, 
 void tks__lane_join(tks__lane *lane) {
   tks__worker_join(&lane->worker);
   (void)pthread_mutex_destroy(&lane->error_lock);
-  tks__free(lane->backlog);
 }
 
-/* --------------------------------------------------------------- backlog */
+/* -------------------------------------------------------------- progress */
+
+static uint64_t tail_of(const tks__lane *lane) { return tks__journal_tail(lane->options.journal); }
 
 bool tks__lane_sick(const tks__lane *lane, int64_t now_ns) {
   if (atomic_load_explicit(&lane->state, memory_order_relaxed) != TKS_SINK_OK) return true;
   return lane->busy && now_ns - lane->running_since_ns > ms(lane->config->degraded_retry_ms);
 }
 
-uint64_t tks__lane_room(const tks__lane *lane) {
-  uint64_t limit = lane->config->backlog_records;
-  if (lane->given_up) return 0;
-  if (lane->records == 0 && limit < lane->config->queue_records) return lane->config->queue_records;
-  return lane->records < limit ? limit - lane->records : 0;
+void tks__lane_publish(tks__lane *lane) {
+  tks__journal *journal = lane->options.journal;
+  set(&lane->written_seq, tks__journal_seq_at(journal, lane->written.position) - 1);
+  /* Where the journal has let go of more than is durable, the numbers are those of what is left. */
+  uint64_t durable = lane->durable.position > lane->floor ? lane->durable.position : lane->floor;
+  if (durable <= lane->written.position) set(&lane->durable_seq, tks__journal_seq_at(journal, durable) - 1);
+  set(&lane->lost, lane->written.lost);
+  /* Release: whoever reads on from here finds what lies before in the sink. */
+  atomic_store_explicit(&lane->written_position, lane->written.position, memory_order_release);
+  atomic_store_explicit(&lane->durable_position, lane->durable.position, memory_order_release);
 }
 
-bool tks__lane_reserve(tks__lane *lane) {
-  return tks__grow((void **)&lane->backlog, &lane->capacity, lane->count + 1, sizeof *lane->backlog);
+/* What is gone from the journal and not written is lost. */
+static void settle_floor(tks__lane *lane, uint32_t cause) {
+  uint64_t from = lane->written.position;
+  if (from >= lane->floor) return;
+  uint64_t records = lane->floor - from;
+  lane->written.position = lane->floor;
+  lane->written.lost += records;
+  lane->durable = lane->written;
+  lane->options.lost(lane->options.lost_context, lane->id, cause, from, lane->floor, records);
 }
 
-static void settle_written_seq(tks__lane *lane) {
-  /* What is behind the last unwritten batch was either in it or lost. */
-  uint64_t seq = lane->through;
-  if (lane->count > lane->written)
-    seq = lane->written > 0 ? lane->backlog[lane->written - 1]->last_seq : get(&lane->written_seq);
-  if (seq > get(&lane->written_seq)) set(&lane->written_seq, seq);
-  if (lane->durable_on_write || lane->written == 0) set(&lane->durable_seq, get(&lane->written_seq));
+void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause) {
+  if (position > lane->floor) lane->floor = position;
+  if (!lane->busy) settle_floor(lane, cause);
 }
 
-void tks__lane_append(tks__lane *lane, tks__batch *batch, uint64_t through) {
-  if (lane->given_up) {
-    /* The sink may be gone already; another lane still writes. */
-    add(&lane->lost, batch->count);
-    return;
-  }
-  lane->through = through;
-  if (batch->count > 0 && batch->count <= tks__lane_room(lane)) {
-    tks__batch_retain(batch);
-    lane->backlog[lane->count++] = batch;
-    lane->records += batch->count;
-    set(&lane->backlog_records, lane->records);
-    return;
-  }
-  if (batch->count > 0) {
-    add(&lane->lost, batch->count);
-    tks__log_limited(lane->log, &lane->lost_limiter, TKS_LOG_ERROR,
-                     "%s: no room in the backlog, %zu records lost to this sink (sequence %llu to %llu)",
-                     lane->worker.sink->ops->name, batch->count, (unsigned long long)batch->records[0].seq,
-                     (unsigned long long)batch->records[batch->count - 1].seq);
-  }
-  settle_written_seq(lane);
+void tks__lane_lose_live(tks__lane *lane, uint32_t cause) {
+  uint64_t from = lane->options.journal->live_from, to = tail_of(lane);
+  if (from == to) return;
+  lane->written.lost += to - from;
+  set(&lane->lost, lane->written.lost);
+  lane->options.lost(lane->options.lost_context, lane->id, cause, from, to, to - from);
 }
 
-/* Takes the first `n` batches out. */
-static void drop_first(tks__lane *lane, size_t n) {
-  if (n == 0) return;
-  for (size_t i = 0; i < n; i++) tks__batch_release(lane->backlog[i]);
-  lane->count -= n;
-  memmove(lane->backlog, lane->backlog + n, lane->count * sizeof *lane->backlog);
-}
-
-void tks__lane_give_up(tks__lane *lane) {
-  add(&lane->lost, lane->records);
-  lane->records = 0;
-  set(&lane->backlog_records, 0);
-  drop_first(lane, lane->count);
-  lane->written = lane->writing = 0;
-  lane->retained = 0;
-  lane->given_up = true;
+uint64_t tks__lane_released(const tks__lane *lane) {
+  uint64_t position = lane->durable.position;
+  /* A write that is running has its own copy once it has read. Acquire: and does not look again. */
+  bool may = !lane->busy || lane->running != TKS__JOB_WRITE ||
+             atomic_load_explicit(&lane->worker.has_read, memory_order_acquire);
+  return may && lane->floor > position ? lane->floor : position;
 }
 
 /* --------------------------------------------------------------- results */
@@ -137,7 +119,7 @@ static void note_time(tks__lane *lane, int64_t took_ns) {
 static void note_success(tks__lane *lane) {
   if (lane->attempts == 0) return;
   tks__log_write(lane->log, TKS_LOG_WARN, "%s: works again after %u failed attempts, %llu records to catch up",
-                 lane->worker.sink->ops->name, lane->attempts, (unsigned long long)lane->records);
+                 name_of(lane), lane->attempts, (unsigned long long)(tail_of(lane) - lane->written.position));
   lane->attempts = 0;
   lane->retry_at_ns = 0;
   atomic_store_explicit(&lane->state, TKS_SINK_OK, memory_order_relaxed);
@@ -154,63 +136,64 @@ static void note_failure(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   lane->attempts++;
   bool degraded = lane->attempts > lane->config->retry_attempts;
   int64_t pause = ms(lane->config->degraded_retry_ms);
-  if (!degraded) {
-    int64_t doubled = ms(lane->config->retry_pause_ms) << (lane->attempts - 1 < 20 ? lane->attempts - 1 : 20);
-    pause = doubled;
-  }
+  if (!degraded) pause = ms(lane->config->retry_pause_ms) << (lane->attempts - 1 < 20 ? lane->attempts - 1 : 20);
   lane->retry_at_ns = now_ns + pause;
   uint32_t state = degraded ? TKS_SINK_DEGRADED : TKS_SINK_RETRYING;
   if (atomic_exchange_explicit(&lane->state, state, memory_order_relaxed) != state && degraded)
-    tks__log_write(lane->log, TKS_LOG_ERROR, "%s: degraded after %u attempts, trying every %u ms: %s",
-                   lane->worker.sink->ops->name, lane->attempts, lane->config->degraded_retry_ms, job->error.message);
+    tks__log_write(lane->log, TKS_LOG_ERROR, "%s: degraded after %u attempts, trying every %u ms: %s", name_of(lane),
+                   lane->attempts, lane->config->degraded_retry_ms, job->error.message);
   else
-    tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: attempt %u failed: %s",
-                     lane->worker.sink->ops->name, lane->attempts, job->error.message);
-}
-
-/* What the page cache held may be gone. All that is not durable is written again; the sink knows by sequence what its files
- * still have. */
-static void rewind_to_durable(tks__lane *lane) {
-  atomic_fetch_sub_explicit(&lane->written_records, lane->retained, memory_order_relaxed);
-  lane->records += lane->retained;
-  lane->retained = 0;
-  lane->written = 0;
-  set(&lane->backlog_records, lane->records);
-  set(&lane->written_seq, get(&lane->durable_seq));
+    tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: attempt %u failed: %s", name_of(lane),
+                     lane->attempts, job->error.message);
 }
 
 static void fail_job(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   note_failure(lane, job, now_ns);
-  /* A write and a tend may sync as well (to close a file), so any failure may be that of a sync. */
-  if (!lane->durable_on_write) rewind_to_durable(lane);
+  /* A write and a tend may sync as well (to close a file), so any failure may be that of a sync: what the page cache held may be
+   * gone. All that is not durable is written again; the sink knows by sequence what its files still have. */
+  if (!lane->durable_on_write) lane->written = lane->durable;
+}
+
+/* A long recovery says how it gets on. */
+static void tell_recovery(tks__lane *lane) {
+  const tks__journal *journal = lane->options.journal;
+  uint64_t start = lane->options.first_position, end = journal->live_from;
+  if (start == end || lane->told == UINT64_MAX) return;
+  uint64_t records = lane->written.records;
+  if (lane->written.position >= end) {
+    tks__log_write(lane->log, TKS_LOG_WARN, "%s: has all records that the last session left", name_of(lane));
+    lane->told = UINT64_MAX;
+  } else if (records >= lane->told + TELL_RECORDS) {
+    tks__log_write(lane->log, TKS_LOG_INFO, "%s: has %llu records of those that the last session left (%llu %%)",
+                   name_of(lane), (unsigned long long)records,
+                   (unsigned long long)(100 * (lane->written.position - start) / (end - start)));
+    lane->told = records;
+  }
 }
 
 static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
-  size_t n = lane->writing;
-  lane->writing = 0;
   if (job->code != TKS_OK) {
     fail_job(lane, job, now_ns);
     return;
   }
-  uint64_t records = 0;
-  for (size_t i = 0; i < n; i++) records += lane->backlog[lane->written + i]->count;
-  lane->records -= records;
-  set(&lane->backlog_records, lane->records);
-  add(&lane->written_records, records);
-  add(&lane->batches, 1);
-  note_time(lane, job->took_ns);
-  if (!lane->sync_failed) note_success(lane);
-  lane->written += n;
-  if (lane->durable_on_write) {
-    uint64_t last = lane->backlog[lane->written - 1]->last_seq;
-    drop_first(lane, lane->written);
-    lane->written = 0;
-    set(&lane->written_seq, last);
-  } else {
-    lane->retained += records;
-    if (lane->sync_at_ns == 0) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
+  const tks__journal_part *part = &job->part;
+  lane->gap_ahead = part->through == job->from;
+  lane->waiting_since_ns = 0;
+  if (lane->gap_ahead) return;
+  lane->written.position = part->through;
+  lane->written.records += part->count;
+  lane->written.holes += part->holes;
+  lane->written.lost += part->damaged;
+  if (part->damaged > 0)
+    lane->options.lost(lane->options.lost_context, lane->id, TKS_GAP_RECOVERY, job->from, part->through, part->damaged);
+  if (part->count > 0) {
+    add(&lane->batches, 1);
+    note_time(lane, job->took_ns);
+    if (!lane->sync_failed) note_success(lane);
   }
-  settle_written_seq(lane);
+  if (lane->durable_on_write) lane->durable = lane->written;
+  else if (lane->sync_at_ns == 0) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
+  tell_recovery(lane);
 }
 
 static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
@@ -221,36 +204,34 @@ static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
     return;
   }
   note_success(lane);
-  size_t n = 0;
-  while (n < lane->written && lane->backlog[n]->last_seq <= lane->sync_target)
-    lane->retained -= lane->backlog[n++]->count;
-  drop_first(lane, n);
-  lane->written -= n;
-  if (lane->sync_target > get(&lane->durable_seq)) set(&lane->durable_seq, lane->sync_target);
-  if (lane->written > 0) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
-  settle_written_seq(lane);
+  lane->durable = lane->sync_target;
+  if (lane->written.position > lane->durable.position) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
+}
+
+static void finish_tend(tks__lane *lane, const tks__job *job, int64_t now_ns) {
+  lane->tend_at_ns = now_ns + tend_interval_ns(lane);
+  if (job->code == TKS_OK) {
+    if (!lane->sync_failed && lane->written.position == tail_of(lane)) note_success(lane);
+    return;
+  }
+  if (!lane->durable_on_write) fail_job(lane, job, now_ns);
+  else /* no record is at stake */
+    tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: %s", name_of(lane), job->error.message);
 }
 
 bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns) {
   tks__job job;
   if (!lane->busy || !tks__worker_collect(&lane->worker, &job)) return false;
   lane->busy = false;
-  /* Readers walk the backlog under this lock (tks__writer_pending). */
   (void)pthread_mutex_lock(lock);
   switch (job.kind) {
     case TKS__JOB_WRITE: finish_write(lane, &job, now_ns); break;
     case TKS__JOB_SYNC: finish_sync(lane, &job, now_ns); break;
-    case TKS__JOB_TEND:
-      lane->tend_at_ns = now_ns + tend_interval_ns(lane);
-      if (job.code == TKS_OK) note_success(lane);
-      else if (!lane->durable_on_write) fail_job(lane, &job, now_ns);
-      else /* no record is at stake */
-        tks__log_limited(lane->log, &lane->error_limiter, TKS_LOG_WARN, "%s: %s", lane->worker.sink->ops->name,
-                         job.error.message);
-      break;
+    case TKS__JOB_TEND: finish_tend(lane, &job, now_ns); break;
     case TKS__JOB_CLOSE: lane->closed = true; break;
     case TKS__JOB_NONE: break;
   }
+  settle_floor(lane, TKS_GAP_BACKLOG);
   (void)pthread_mutex_unlock(lock);
   return true;
 }
@@ -264,30 +245,35 @@ static void give(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   tks__worker_give(&lane->worker, job);
 }
 
-static void give_write(tks__lane *lane, int64_t now_ns) {
-  size_t n = 0;
-  size_t records = 0;
-  while (n < TKS__LANE_HANDED && lane->written + n < lane->count &&
-         (n == 0 || records + lane->backlog[lane->written + n]->count <= WRITE_RECORDS))
-    records += lane->backlog[lane->written + n++]->count;
-  lane->writing = n;
-  if (lane->attempts > 0) add(&lane->retries, 1);
-  for (size_t i = 0; i < n; i++) lane->handed[i] = lane->backlog[lane->written + i];
-  give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .batches = lane->handed, .batch_count = n}, now_ns);
+static bool has_unsynced(const tks__lane *lane) { return lane->written.position > lane->durable.position; }
+
+/* When what waits is to be written, if nothing comes before; INT64_MAX: nothing waits. */
+static int64_t write_at(const tks__lane *lane, const tks__lane_order *order) {
+  uint64_t from = lane->written.position, tail = tail_of(lane);
+  if (lane->stopped || from == tail) return INT64_MAX;
+  if (lane->gap_ahead) return lane->waiting_since_ns + RECHECK_NS;
+  bool now = tail - from >= lane->config->batch_records || order->urgent || from < order->flush_target ||
+             from < lane->options.journal->live_from || lane->attempts > 0;
+  return now ? 0 : lane->waiting_since_ns + ms(lane->config->flush_interval_ms);
 }
 
-void tks__lane_dispatch(tks__lane *lane, int64_t now_ns, bool urgent) {
+static int64_t sync_at(const tks__lane *lane, const tks__lane_order *order) {
+  if (!has_unsynced(lane)) return INT64_MAX;
+  bool nothing_before = order->urgent && (lane->written.position == tail_of(lane) || lane->stopped);
+  bool wanted = lane->durable.position < order->flush_target && lane->written.position >= order->flush_target;
+  return nothing_before || wanted ? 0 : lane->sync_at_ns;
+}
+
+void tks__lane_dispatch(tks__lane *lane, const tks__lane_order *order) {
+  int64_t now_ns = order->now_ns;
+  if (lane->waiting_since_ns == 0 && lane->written.position != tail_of(lane)) lane->waiting_since_ns = now_ns;
   if (lane->busy || lane->closed || now_ns < lane->retry_at_ns) return;
-  bool to_sync = lane->written > 0;
-  /* Enough is waiting to be synced: do not let it eat the memory meant for the backlog. */
-  bool sync_due = to_sync && (now_ns >= lane->sync_at_ns || lane->retained >= lane->config->backlog_records / 2 + 1);
-  bool to_write = lane->count > lane->written;
-  bool target_written = get(&lane->written_seq) >= lane->flush_target;
-  if (sync_due || (to_sync && urgent && (!to_write || target_written))) {
-    lane->sync_target = get(&lane->written_seq);
+  if (sync_at(lane, order) <= now_ns) {
+    lane->sync_target = lane->written;
     give(lane, &(tks__job){.kind = TKS__JOB_SYNC}, now_ns);
-  } else if (to_write) {
-    give_write(lane, now_ns);
+  } else if (write_at(lane, order) <= now_ns) {
+    if (lane->attempts > 0) add(&lane->retries, 1);
+    give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .from = lane->written.position, .max = TKS__WRITE_RECORDS}, now_ns);
   } else if (now_ns >= lane->tend_at_ns) {
     give(lane, &(tks__job){.kind = TKS__JOB_TEND}, now_ns);
   }
@@ -298,25 +284,35 @@ void tks__lane_dispatch_close(tks__lane *lane) {
   give(lane, &(tks__job){.kind = TKS__JOB_CLOSE}, tks__clock_monotonic_ns());
 }
 
-bool tks__lane_settled(const tks__lane *lane) { return !lane->busy && lane->count == 0; }
+bool tks__lane_settled(const tks__lane *lane) {
+  return !lane->busy && !has_unsynced(lane) && lane->written.position == tail_of(lane);
+}
 
-int64_t tks__lane_deadline(const tks__lane *lane) {
+int64_t tks__lane_deadline(const tks__lane *lane, const tks__lane_order *order) {
   if (lane->busy || lane->closed) return INT64_MAX;
   int64_t at = lane->tend_at_ns;
-  if (lane->count > lane->written) at = 0;
-  if (lane->written > 0 && lane->sync_at_ns < at) at = lane->sync_at_ns;
+  int64_t write = write_at(lane, order), sync = sync_at(lane, order);
+  if (write < at) at = write;
+  if (sync < at) at = sync;
   return at > lane->retry_at_ns ? at : lane->retry_at_ns;
+}
+
+uint64_t tks__lane_wake_position(const tks__lane *lane, int64_t now_ns) {
+  if (lane->busy || lane->closed || lane->stopped || lane->gap_ahead || now_ns < lane->retry_at_ns)
+    return TKS__WAKE_NEVER;
+  uint64_t from = lane->written.position;
+  return lane->waiting_since_ns == 0 ? from : from + lane->config->batch_records - 1;
 }
 
 /* ----------------------------------------------------------------- stats */
 
-void tks__lane_stats(tks__lane *lane, tks_sink_stats *stats) {
+void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_stats *stats) {
   const tks__sink_gauges *gauges = &lane->worker.sink->gauges;
   stats->sink = lane->id;
   stats->state = atomic_load_explicit(&lane->state, memory_order_relaxed);
-  stats->written = get(&lane->written_records);
-  stats->lost = get(&lane->lost);
-  stats->backlog = get(&lane->backlog_records);
+  stats->written = lane->written.records;
+  stats->lost = lane->written.lost;
+  stats->backlog = tail - lane->written.position - (holes - lane->written.holes);
   stats->batches = get(&lane->batches);
   stats->retries = get(&lane->retries);
   stats->errors = get(&lane->errors);

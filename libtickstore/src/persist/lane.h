@@ -1,6 +1,10 @@
-/* lane.h - one sink's way through the writer: its backlog, its worker, its retry state and its numbers.
+/* lane.h - one sink's way along the journal: how far it has got, its worker, its retry state and its numbers.
  *
- * Everything here runs on the writer's loop thread but for what is said to be readable elsewhere. */
+ * Everything here runs on the writer's loop thread but for what is said to be readable elsewhere.
+ *
+ *   1. durable.position <= written.position <= the journal's tail. A sink that is not durable on write falls back from written to
+ *      durable when anything fails, and is handed those records again.
+ *   2. What lies below durable.position is never asked of the journal again. */
 #ifndef TKS_PERSIST_LANE_H
 #define TKS_PERSIST_LANE_H
 
@@ -9,9 +13,28 @@
 #include "base/log.h"
 #include "persist/worker.h"
 
-#define TKS__LANE_HANDED 1024 /* batches that one write takes at most */
+/* All that lies before `position` in the journal was a record written here, one lost to this sink, or a hole. */
+typedef struct tks__progress {
+  uint64_t position;
+  uint64_t records;
+  uint64_t lost;
+  uint64_t holes;
+} tks__progress;
+
+typedef struct tks__lane_options {
+  const tks_config *config; /* borrowed, like all pointers here */
+  const tks__log *log;
+  tks__journal *journal;
+  uint64_t first_position;
+  void (*done)(void *context); /* on the worker's thread: a job is to be collected */
+  void *done_context;
+  /* On the loop's thread: records that this sink will never hold, somewhere in positions [from, to). */
+  void (*lost)(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records);
+  void *lost_context;
+} tks__lane_options;
 
 typedef struct tks__lane {
+  tks__lane_options options;
   const tks_config *config;
   const tks__log *log;
   tks__worker worker;
@@ -19,37 +42,32 @@ typedef struct tks__lane {
   bool durable_on_write;
   bool busy; /* the worker has a job */
   bool closed;
-  bool given_up; /* at the end of a close: what still comes is lost */
+  bool stopped; /* at the end of a close: no more writes */
   tks__job_kind running;
   int64_t running_since_ns;
 
-  /* Guarded by the queue's lock where the array or the counts below change; other threads read under that lock. */
-  tks__batch **backlog;
-  size_t count;                               /* batches in the backlog */
-  size_t capacity;                            /* of the array */
-  const tks__batch *handed[TKS__LANE_HANDED]; /* the worker's copy of the pointers: the backlog moves while it writes */
-  size_t written;                             /* the first so many are written but not durable */
-  size_t writing;                             /* and so many after them are with the worker */
-  uint64_t records;                           /* in the backlog, not yet written */
-  uint64_t retained;                          /* in the backlog, written but not durable */
+  tks__progress written; /* changed under the writer's lock, as is the next */
+  tks__progress durable;
+  tks__progress sync_target; /* what the running sync will make durable */
+  uint64_t floor;            /* the journal has let go of what lies below, whatever becomes of the running job */
+  int64_t waiting_since_ns;  /* when the first record behind `written` was seen; 0: there is none */
+  bool gap_ahead;            /* the next record was claimed and not published; it is looked for again */
+  uint64_t told;             /* recovered records written at the last message about it */
 
-  uint64_t through;       /* every sequence number up to here came to this lane, or was lost to it */
-  uint64_t sync_target;   /* what the running sync will make durable */
   uint32_t attempts;      /* failed ones in a row */
   bool sync_failed;       /* the last sync; writes alone do not show that the sink is well again */
   int64_t retry_at_ns;    /* monotonic; 0: at once */
-  uint64_t flush_target;  /* set by the writer: the sequence number that an urgent sync is for */
   uint64_t requests_seen; /* flush requests that it has been given an attempt for */
   int64_t sync_at_ns;     /* 0: nothing to sync */
   int64_t tend_at_ns;
 
-  /* Read by tks_stats, relaxed. */
-  _Atomic uint32_t state; /* tks_sink_state */
+  /* Read by any thread. */
+  _Atomic uint64_t written_position;
+  _Atomic uint64_t durable_position;
   _Atomic uint64_t written_seq;
   _Atomic uint64_t durable_seq;
-  _Atomic uint64_t written_records;
-  _Atomic uint64_t backlog_records;
   _Atomic uint64_t lost;
+  _Atomic uint32_t state; /* tks_sink_state */
   _Atomic uint64_t batches;
   _Atomic uint64_t retries;
   _Atomic uint64_t errors;
@@ -60,40 +78,51 @@ typedef struct tks__lane {
   tks_error last_error;
   int64_t last_error_ns;
   tks__log_limiter error_limiter;
-  tks__log_limiter lost_limiter;
 } tks__lane;
 
+/* What the writer wants of its lanes now. */
+typedef struct tks__lane_order {
+  int64_t now_ns;
+  bool urgent;           /* a flush or close waits: write and sync without delay */
+  uint64_t flush_target; /* the position that a flush waits for */
+} tks__lane_order;
+
 /* 0 or an errno value. Takes over the sink, in failure too. */
-int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks_config *config, const tks__log *log, uint64_t first_seq,
-                    void (*done)(void *), void *done_context);
+int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks__lane_options *options);
 void tks__lane_join(tks__lane *lane); /* after its CLOSE was collected */
 
 /* Sick: its last job failed, or has been running for longer than degraded_retry_ms. */
 bool tks__lane_sick(const tks__lane *lane, int64_t now_ns);
-uint64_t tks__lane_room(const tks__lane *lane); /* records that its backlog may still take */
 
-/* Makes sure that the next append needs no memory. Under the queue's lock: the array may move. */
-bool tks__lane_reserve(tks__lane *lane);
-/* Under the queue's lock: puts a batch into the backlog, or counts it lost where there is no room. */
-void tks__lane_append(tks__lane *lane, tks__batch *batch, uint64_t through);
-
-/* Collects a finished job; true when there was one. `lock` is the queue's. */
+/* Collects a finished job; true when there was one. `lock` is the writer's. */
 bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns);
 
-/* Gives the worker what is due, if it is idle. `urgent`: a flush or close waits, so sync now. */
-void tks__lane_dispatch(tks__lane *lane, int64_t now_ns, bool urgent);
+/* Gives the worker what is due, if it is idle. */
+void tks__lane_dispatch(tks__lane *lane, const tks__lane_order *order);
 void tks__lane_dispatch_close(tks__lane *lane);
+
+/* Up to where the journal may let go as far as this lane is concerned. */
+uint64_t tks__lane_released(const tks__lane *lane);
+
+/* Gives up everything before `position`, but for what the running job may still write. Under the writer's lock. */
+void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause);
+
+/* Counts everything of this session lost, while what was recovered is kept for the next: the end. Under the writer's lock. */
+void tks__lane_lose_live(tks__lane *lane, uint32_t cause);
 
 /* Nothing left to write or sync. */
 bool tks__lane_settled(const tks__lane *lane);
 
 /* When it wants to be dispatched next (monotonic), INT64_MAX if it waits for nothing but records. */
-int64_t tks__lane_deadline(const tks__lane *lane);
+int64_t tks__lane_deadline(const tks__lane *lane, const tks__lane_order *order);
 
-/* Counts everything still in the backlog lost, and all that is appended from now on: the end of a close. Under the
- * queue's lock. */
-void tks__lane_give_up(tks__lane *lane);
+/* The position whose record is worth waking the writer for; TKS__WAKE_NEVER: none. */
+uint64_t tks__lane_wake_position(const tks__lane *lane, int64_t now_ns);
 
-void tks__lane_stats(tks__lane *lane, tks_sink_stats *stats);
+/* Makes its numbers visible. */
+void tks__lane_publish(tks__lane *lane);
+
+/* Under the writer's lock. `tail` and `holes` (of all recovered blocks) give the backlog. */
+void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_stats *stats);
 
 #endif

@@ -4,6 +4,8 @@
  *   ROOT/lock                                the writer's lock
  *   ROOT/db/2026/01/ticks_2026-01-20.db      one SQLite file per UTC day
  *   ROOT/json/EURUSD/2026-01-20.jsonl        one JSON object per line, per symbol and UTC day
+ *   ROOT/journal/                            what the sinks do not have yet (ingest/keeper.h)
+ *   ROOT/gaps.db                             what was lost (gaps.h)
  *   *.damaged-N                              files set aside because they could not be used; never read */
 #ifndef TKS_PERSIST_LAYOUT_H
 #define TKS_PERSIST_LAYOUT_H
@@ -24,6 +26,8 @@ typedef struct tks__layout {
 bool tks__layout_init(tks__layout *layout, const char *path, size_t length);
 
 void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]);
+void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]);
+void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]);
 void tks__layout_json_dir(const tks__layout *layout, const char *symbol, size_t length, char path[TKS__PATH_MAX]);

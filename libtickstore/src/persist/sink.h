@@ -3,8 +3,8 @@
  * All four operations run on the sink's own worker thread, one at a time, so a sink needs no locks of its own for what
  * only they touch. Counters that other threads read are atomics in tks__sink_gauges.
  *
- *   write   stores every record of the batches. On failure the same batches come again, perhaps with more behind them:
- *           what had been stored already must not be stored twice (the sequence number is the key).
+ *   write   stores every record, given in ascending order of sequence. On failure the same records come again, perhaps with
+ *           more behind them: what had been stored already must not be stored twice (the sequence number is the key).
  *   sync    puts everything written so far on stable storage. A sink whose write already did sets durable_on_write.
  *           After any failure of a sink without it, everything not durable comes again through write, before a sync.
  *   tend    housekeeping: seals past days without late ticks, closes what has been idle. Called now and then,
@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "persist/batch.h"
+#include "base/record.h"
 #include "tickstore/tickstore.h"
 
 typedef struct tks__sink tks__sink;
@@ -26,7 +26,7 @@ typedef struct tks__sink tks__sink;
 typedef struct tks__sink_ops {
   const char *name;
   uint32_t id; /* TKS_SQLITE or TKS_JSON */
-  int (*write)(tks__sink *sink, const tks__batch *const *batches, size_t count, tks_error *error);
+  int (*write)(tks__sink *sink, const tks__record *records, size_t count, tks_error *error);
   int (*sync)(tks__sink *sink, tks_error *error);
   int (*tend)(tks__sink *sink, int64_t now_ns, tks_error *error);
   int (*close)(tks__sink *sink, tks_error *error);

@@ -25,7 +25,7 @@ typedef struct sqlite_sink {
   int32_t *suspects; /* days of which a write or sync failed and was not made good */
   size_t suspect_count, suspect_capacity;
   bool all_suspect;   /* there was no memory to note which */
-  uint64_t given_seq; /* the highest ever handed to write */
+  uint64_t given_seq; /* the highest that this store can have given out */
   /* scratch, grown to the largest write */
   const tks__record **picked;
   size_t picked_capacity;
@@ -50,6 +50,7 @@ tks__sink *tks__sqlite_sink_new(const tks__sqlite_sink_options *options) {
   sink->base.ops = &OPS;
   sink->base.durable_on_write = options->dayfile.synchronous == TKS_SYNC_FULL;
   sink->options = *options;
+  sink->given_seq = options->first_seq - 1;
   return &sink->base;
 }
 
@@ -166,15 +167,13 @@ static int set_aside(sqlite_sink *sink, int32_t day, const tks_error *why, tks_e
 /* ----------------------------------------------------------------- write */
 
 /* Collects the records of `day` that its file does not hold yet. */
-static size_t pick(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day, uint64_t stored) {
+static size_t pick(sqlite_sink *sink, const tks__record *records, size_t count, int32_t day, uint64_t stored) {
   int64_t start = tks__utc_day_start_ns(day);
   int64_t end = tks__utc_day_start_ns(day + 1);
   size_t n = 0;
-  for (size_t b = 0; b < count; b++) {
-    for (size_t i = 0; i < batches[b]->count; i++) {
-      const tks__record *r = &batches[b]->records[i];
-      if (r->ts_ns >= start && r->ts_ns < end && r->seq > stored) sink->picked[n++] = r;
-    }
+  for (size_t i = 0; i < count; i++) {
+    const tks__record *r = &records[i];
+    if (r->ts_ns >= start && r->ts_ns < end && r->seq > stored) sink->picked[n++] = r;
   }
   return n;
 }
@@ -218,18 +217,12 @@ no_memory:
   return false;
 }
 
-static uint64_t last_of(const tks__batch *const *batches, size_t count) {
-  while (count > 0 && batches[count - 1]->count == 0) count--;
-  return count > 0 ? batches[count - 1]->records[batches[count - 1]->count - 1].seq : 0;
-}
-
-static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day,
-                          tks_error *error) {
+static int write_day_once(sqlite_sink *sink, const tks__record *records, size_t count, int32_t day, tks_error *error) {
   tks__dayfile *file;
   int code = open_file(sink, day, &file, error);
   if (code != TKS_OK) return code;
   /* Every number in the file was handed over before, or is now. (After a failed sync what comes again comes in pieces, so
-   * not only these batches count.) A higher one is not of this store's making; records below it would be taken for stored
+   * not only these records count.) A higher one is not of this store's making; records below it would be taken for stored
    * and be lost. */
   if (tks__dayfile_last_seq(file) > sink->given_seq) {
     code = tks__fail(error, TKS_EDAYFILE, 0,
@@ -238,7 +231,7 @@ static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, s
     discard_failed(sink, day);
     return code;
   }
-  size_t n = pick(sink, batches, count, day, tks__dayfile_last_seq(file));
+  size_t n = pick(sink, records, count, day, tks__dayfile_last_seq(file));
   if (n == 0) return TKS_OK; /* an earlier try had stored them */
   uint64_t last_seq = sink->picked[n - 1]->seq;
   if (!group_by_symbol(sink, n)) return tks__fail(error, TKS_ENOMEM, 0, "out of memory grouping a batch");
@@ -247,51 +240,48 @@ static int write_day_once(sqlite_sink *sink, const tks__batch *const *batches, s
   return code;
 }
 
-static int write_day(sqlite_sink *sink, const tks__batch *const *batches, size_t count, int32_t day, tks_error *error) {
+static int write_day(sqlite_sink *sink, const tks__record *records, size_t count, int32_t day, tks_error *error) {
   tks_error first;
-  int code = write_day_once(sink, batches, count, day, &first);
+  int code = write_day_once(sink, records, count, day, &first);
   if (code == TKS_EDAYFILE) {
     code = set_aside(sink, day, &first, error);
-    return code == TKS_OK ? write_day_once(sink, batches, count, day, error) : code;
+    return code == TKS_OK ? write_day_once(sink, records, count, day, error) : code;
   }
   if (code != TKS_OK && error != NULL) *error = first;
   return code;
 }
 
-/* The next day after `after` that occurs in the batches; false at the end. One pass a day: nearly always there is one. */
-static bool next_day(const tks__batch *const *batches, size_t count, int64_t after, int32_t *day) {
+/* The next day after `after` that occurs; false at the end. One pass a day: nearly always there is one. */
+static bool next_day(const tks__record *records, size_t count, int64_t after, int32_t *day) {
   int32_t best = INT32_MAX;
   int64_t start = 1, end = 0; /* of the day seen last */
-  for (size_t b = 0; b < count; b++) {
-    for (size_t i = 0; i < batches[b]->count; i++) {
-      int64_t ts = batches[b]->records[i].ts_ns;
-      if (ts >= start && ts < end) continue;
-      int32_t d = tks__utc_day(ts);
-      start = tks__utc_day_start_ns(d);
-      end = tks__utc_day_start_ns(d + 1);
-      if (d > after && d < best) best = d;
-    }
+  for (size_t i = 0; i < count; i++) {
+    int64_t ts = records[i].ts_ns;
+    if (ts >= start && ts < end) continue;
+    int32_t d = tks__utc_day(ts);
+    start = tks__utc_day_start_ns(d);
+    end = tks__utc_day_start_ns(d + 1);
+    if (d > after && d < best) best = d;
   }
   *day = best;
   return best != INT32_MAX;
 }
 
-static int sink_write(tks__sink *base, const tks__batch *const *batches, size_t count, tks_error *error) {
+static int sink_write(tks__sink *base, const tks__record *records, size_t count, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
-  size_t total = 0;
-  for (size_t b = 0; b < count; b++) total += batches[b]->count;
-  if (!tks__grow((void **)&sink->picked, &sink->picked_capacity, total, sizeof(void *)) ||
-      !tks__grow((void **)&sink->grouped, &sink->grouped_capacity, total, sizeof(void *)))
-    return tks__fail(error, TKS_ENOMEM, 0, "out of memory writing a batch of %zu", total);
-  uint64_t last = last_of(batches, count);
+  if (count == 0) return TKS_OK;
+  if (!tks__grow((void **)&sink->picked, &sink->picked_capacity, count, sizeof(void *)) ||
+      !tks__grow((void **)&sink->grouped, &sink->grouped_capacity, count, sizeof(void *)))
+    return tks__fail(error, TKS_ENOMEM, 0, "out of memory writing a batch of %zu", count);
+  uint64_t last = records[count - 1].seq;
   if (last > sink->given_seq) sink->given_seq = last;
   /* A day that fails does not hold up the others, unless all would fail alike. The whole comes again, and what is stored
    * by then is passed over. */
   int first = TKS_OK;
   int64_t after = INT64_MIN;
-  for (int32_t day; first != TKS_ENOMEM && first != TKS_EDISKFULL && next_day(batches, count, after, &day);
+  for (int32_t day; first != TKS_ENOMEM && first != TKS_EDISKFULL && next_day(records, count, after, &day);
        after = day) {
-    int code = write_day(sink, batches, count, day, first == TKS_OK ? error : NULL);
+    int code = write_day(sink, records, count, day, first == TKS_OK ? error : NULL);
     if (first == TKS_OK || code == TKS_ENOMEM || code == TKS_EDISKFULL) first = code == TKS_OK ? first : code;
   }
   update_gauges(sink);

@@ -7,6 +7,7 @@
 
 typedef struct tks__sqlite_sink_options {
   tks__dayfile_options dayfile;
+  uint64_t first_seq; /* of this session: all lower numbers are earlier sessions' */
   uint32_t max_open_days;
   uint32_t late_close_s; /* a past day is sealed after this long without a record */
 } tks__sqlite_sink_options;

@@ -1,14 +1,27 @@
 #include "persist/worker.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 
-static void do_job(tks__sink *sink, tks__job *job) {
+#define RECORDS_BYTES (TKS__WRITE_RECORDS * sizeof(tks__record))
+
+static int write_records(tks__worker *worker, tks__job *job) {
+  tks__journal_read(worker->journal, job->from, job->max, worker->records, &job->part);
+  /* Release: the journal's slots are not looked at any more. */
+  atomic_store_explicit(&worker->has_read, true, memory_order_release);
+  if (job->part.count == 0) return TKS_OK;
+  return worker->sink->ops->write(worker->sink, worker->records, job->part.count, &job->error);
+}
+
+static void do_job(tks__worker *worker, tks__job *job) {
+  tks__sink *sink = worker->sink;
   int64_t started = tks__clock_monotonic_ns();
   job->error = (tks_error){0};
   switch (job->kind) {
-    case TKS__JOB_WRITE: job->code = sink->ops->write(sink, job->batches, job->batch_count, &job->error); break;
+    case TKS__JOB_WRITE: job->code = write_records(worker, job); break;
     case TKS__JOB_SYNC: job->code = sink->ops->sync(sink, &job->error); break;
     case TKS__JOB_TEND: job->code = sink->ops->tend(sink, tks__clock_now_ns(), &job->error); break;
     case TKS__JOB_CLOSE: job->code = sink->ops->close(sink, &job->error); break;
@@ -25,7 +38,7 @@ static void *worker_main(void *argument) {
     tks__job job = worker->job;
     (void)pthread_mutex_unlock(&worker->lock);
 
-    do_job(worker->sink, &job);
+    do_job(worker, &job);
     kind = job.kind;
 
     (void)pthread_mutex_lock(&worker->lock);
@@ -39,10 +52,14 @@ static void *worker_main(void *argument) {
   return NULL;
 }
 
-int tks__worker_start(tks__worker *worker, tks__sink *sink, void (*done)(void *), void *done_context) {
-  *worker = (tks__worker){.sink = sink, .done = done, .done_context = done_context};
+int tks__worker_start(tks__worker *worker, tks__sink *sink, const tks__journal *journal, void (*done)(void *),
+                      void *done_context) {
+  *worker = (tks__worker){.sink = sink, .journal = journal, .done = done, .done_context = done_context};
+  /* Takes memory as it is touched: little, as long as writes are small. */
+  worker->records = tks__reserve(RECORDS_BYTES);
+  if (worker->records == NULL) return ENOMEM;
   int rc = pthread_mutex_init(&worker->lock, NULL);
-  if (rc != 0) return rc;
+  if (rc != 0) goto no_mutex;
   rc = pthread_cond_init(&worker->changed, NULL);
   if (rc != 0) goto no_condition;
   /* The host's signals are the host's: a thread inherits its creator's mask. */
@@ -55,6 +72,8 @@ int tks__worker_start(tks__worker *worker, tks__sink *sink, void (*done)(void *)
   (void)pthread_cond_destroy(&worker->changed);
 no_condition:
   (void)pthread_mutex_destroy(&worker->lock);
+no_mutex:
+  tks__unreserve(worker->records, RECORDS_BYTES);
   return rc;
 }
 
@@ -62,6 +81,7 @@ void tks__worker_give(tks__worker *worker, const tks__job *job) {
   (void)pthread_mutex_lock(&worker->lock);
   worker->job = *job;
   worker->busy = true;
+  atomic_store_explicit(&worker->has_read, false, memory_order_relaxed);
   (void)pthread_cond_signal(&worker->changed);
   (void)pthread_mutex_unlock(&worker->lock);
 }
@@ -81,4 +101,5 @@ void tks__worker_join(tks__worker *worker) {
   (void)pthread_join(worker->thread, NULL);
   (void)pthread_cond_destroy(&worker->changed);
   (void)pthread_mutex_destroy(&worker->lock);
+  tks__unreserve(worker->records, RECORDS_BYTES);
 }

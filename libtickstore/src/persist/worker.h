@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "ingest/journal.h"
 #include "persist/sink.h"
 
 typedef enum tks__job_kind {
@@ -18,15 +19,19 @@ typedef enum tks__job_kind {
 
 typedef struct tks__job {
   tks__job_kind kind;
-  const tks__batch *const *batches; /* WRITE: borrowed until the job is done */
-  size_t batch_count;
-  int code; /* result */
+  uint64_t from; /* WRITE: position of the first record to read from the journal, and how many at most */
+  size_t max;
+  tks__journal_part part; /* result of WRITE: what was read */
+  int code;               /* result */
   int64_t took_ns;
   tks_error error;
 } tks__job;
 
 typedef struct tks__worker {
   tks__sink *sink;
+  const tks__journal *journal; /* borrowed */
+  tks__record *records;        /* worker's: what is being written, mapped for the most there can be */
+  _Atomic bool has_read;       /* the job's records were copied: the journal may let them go */
   void (*done)(void *context); /* called on the worker's thread after each job */
   void *done_context;
   pthread_t thread;
@@ -37,8 +42,11 @@ typedef struct tks__worker {
   bool finished; /* a job was done and not yet collected */
 } tks__worker;
 
+#define TKS__WRITE_RECORDS 100000 /* one write takes at most so many: no transaction is endless */
+
 /* Starts the thread, with all signals blocked. 0 or an errno value. */
-int tks__worker_start(tks__worker *worker, tks__sink *sink, void (*done)(void *), void *done_context);
+int tks__worker_start(tks__worker *worker, tks__sink *sink, const tks__journal *journal, void (*done)(void *),
+                      void *done_context);
 
 /* Loop thread: gives a job; the worker must be idle. */
 void tks__worker_give(tks__worker *worker, const tks__job *job);

@@ -14,13 +14,17 @@
 #include "base/utc.h"
 #include "persist/lane.h"
 
-#define TAKE_RECORDS 16384              /* one batch holds at most so many */
-#define RECHECK_NS (1 * TKS__NS_PER_MS) /* a producer was interrupted between claiming its place and filling it */
-#define NO_MEMORY_NS (100 * TKS__NS_PER_MS)
 #define RESERVE_AHEAD (UINT64_C(1) << 31)
+#define MARKS 32
+
+/* When the journal's end was seen where. */
+typedef struct mark {
+  uint64_t position;
+  int64_t at_ns; /* monotonic */
+} mark;
 
 struct tks__writer {
-  tks__queue queue;
+  tks__journal *journal;
   tks__writer_options options;
   const tks_config *config;
   tks__lane lanes[TKS__LANES];
@@ -31,23 +35,22 @@ struct tks__writer {
   uv_async_t wake;
   uv_timer_t timer;
   pthread_t thread;
-  int64_t first_pending_ns; /* when the oldest record in the queue was first seen; 0 = queue empty */
-  int64_t recheck_at_ns;    /* look again even if nobody wakes; 0 = no need */
   int64_t close_deadline_ns;
-  bool ended;          /* the handles are being closed */
-  tks__batch *filling; /* the batch that tks__queue_take is copying into */
-  tks__log_limiter drop_limiter;
-  tks__log_limiter memory_limiter;
+  bool ended;        /* the handles are being closed */
+  mark marks[MARKS]; /* ascending; how old is what is not durable */
+  size_t mark_count;
 
   /* shared */
-  _Atomic uint64_t flush_target; /* the highest sequence number somebody waits for */
+  _Atomic uint64_t flush_target; /* the highest position that somebody waits for */
   _Atomic uint64_t flush_requests;
   _Atomic bool closing;
   _Atomic uint32_t close_limit_ms;
-  _Atomic int64_t oldest_ns; /* monotonic; when the oldest record that is not durable was first seen; 0 = none */
+  _Atomic int64_t oldest_ns;         /* monotonic; when the oldest record that is not durable was seen; 0 = none */
+  _Atomic uint64_t durable_position; /* in every sink */
   _Atomic uint64_t durable_seq;
+  pthread_mutex_t lock; /* the lanes' progress: so that the counts of one look add up */
   pthread_mutex_t progress_lock;
-  pthread_cond_t progress; /* durable_seq moved, or a lane failed */
+  pthread_cond_t progress; /* something became durable, or a lane failed */
   bool interrupted;        /* under progress_lock: flushes are to give up */
   _Atomic uint32_t progress_waiters;
 };
@@ -59,116 +62,97 @@ static void wake_loop(void *context) {
   (void)uv_async_send(&writer->wake);
 }
 
-/* ------------------------------------------------------- queue to backlog */
+/* -------------------------------------------------------------- progress */
 
-static void on_moved(void *context, size_t count, uint64_t through) {
-  tks__writer *writer = context;
-  tks__batch *batch = writer->filling;
-  batch->count = count;
-  batch->last_seq = through;
-  for (size_t i = 0; i < writer->lane_count; i++) tks__lane_append(&writer->lanes[i], batch, through);
+static uint64_t tail_of(const tks__writer *writer) { return tks__journal_tail(writer->journal); }
+
+static void note_mark(tks__writer *writer, int64_t now_ns) {
+  uint64_t tail = tail_of(writer);
+  if (writer->mark_count > 0 && writer->marks[writer->mark_count - 1].position >= tail) return;
+  if (writer->mark_count == MARKS) {
+    /* Every second one goes: a few are exact, the others good enough. */
+    for (size_t i = 1; 2 * i < MARKS; i++) writer->marks[i] = writer->marks[2 * i];
+    writer->mark_count = MARKS / 2;
+  }
+  writer->marks[writer->mark_count++] = (mark){tail, now_ns};
 }
 
-static void on_lost(void *context, tks__lost_range range) {
-  tks__writer *writer = context;
-  tks__log_limited(writer->options.log, &writer->drop_limiter, TKS_LOG_ERROR,
-                   "queue full: %llu records dropped (sequence %llu to %llu)",
-                   (unsigned long long)(range.to - range.from), (unsigned long long)range.from,
-                   (unsigned long long)(range.to - 1));
+/* When the oldest record that is not durable was seen; 0: all are. */
+static int64_t oldest_of(tks__writer *writer, uint64_t durable) {
+  size_t gone = 0;
+  while (gone < writer->mark_count && writer->marks[gone].position <= durable) gone++;
+  writer->mark_count -= gone;
+  memmove(writer->marks, writer->marks + gone, writer->mark_count * sizeof writer->marks[0]);
+  return writer->mark_count > 0 ? writer->marks[0].at_ns : 0;
 }
 
-/* How many records may leave the queue now. Healthy lanes are never made to lose: the one with the least room decides. Only
- * among sick ones does the one with the most room decide, and the others lose what they cannot take. */
-static uint64_t room(const tks__writer *writer, int64_t now_ns) {
-  uint64_t healthy = UINT64_MAX, sick = 0;
+static void publish_progress(tks__writer *writer, int64_t now_ns) {
+  uint64_t durable = UINT64_MAX, released = UINT64_MAX, read_to = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
-    uint64_t n = tks__lane_room(&writer->lanes[i]);
-    if (!tks__lane_sick(&writer->lanes[i], now_ns)) healthy = n < healthy ? n : healthy;
-    else sick = n > sick ? n : sick;
+    tks__lane *lane = &writer->lanes[i];
+    tks__lane_publish(lane);
+    if (lane->durable.position < durable) durable = lane->durable.position;
+    if (tks__lane_released(lane) < released) released = tks__lane_released(lane);
+    if (lane->written.position > read_to) read_to = lane->written.position;
   }
-  return healthy != UINT64_MAX ? healthy : sick;
-}
-
-static bool due(const tks__writer *writer, uint64_t head, uint64_t pending, int64_t now_ns) {
-  return pending >= writer->config->batch_records || atomic_load(&writer->closing) ||
-         now_ns >= writer->first_pending_ns + (int64_t)writer->config->flush_interval_ms * TKS__NS_PER_MS ||
-         relaxed(&writer->flush_target) >= head;
-}
-
-static bool reserve_lanes(tks__writer *writer) {
-  (void)pthread_mutex_lock(&writer->queue.lock);
-  bool ok = true;
-  for (size_t i = 0; i < writer->lane_count && ok; i++) ok = tks__lane_reserve(&writer->lanes[i]);
-  (void)pthread_mutex_unlock(&writer->queue.lock);
-  return ok;
-}
-
-/* Moves up to `max` records into one batch. False: nothing moved, and trying again at once would not help. */
-static bool take_batch(tks__writer *writer, uint64_t max, int64_t now_ns) {
-  if (max > TAKE_RECORDS) max = TAKE_RECORDS;
-  tks__batch *batch = reserve_lanes(writer) ? tks__batch_new((size_t)max) : NULL;
-  if (batch == NULL) {
-    tks__log_limited(writer->options.log, &writer->memory_limiter, TKS_LOG_ERROR,
-                     "out of memory taking records from the queue; they stay there, trying again");
-    writer->recheck_at_ns = now_ns + NO_MEMORY_NS;
-    return false;
-  }
-  batch->taken_ns = writer->first_pending_ns;
-  writer->filling = batch;
-  uint64_t before = tks__queue_head(&writer->queue);
-  const tks__queue_taker taker = {.moved = on_moved, .on_lost = on_lost, .context = writer};
-  (void)tks__queue_take(&writer->queue, batch->records, (size_t)max, &taker);
-  tks__batch_release(batch);
-  if (tks__queue_head(&writer->queue) != before) return true;
-  writer->recheck_at_ns = now_ns + RECHECK_NS;
-  return false;
-}
-
-/* Returns false when there is no room: the end of a write will call again. */
-static bool take_due(tks__writer *writer, int64_t now_ns) {
-  for (;;) {
-    uint64_t head = tks__queue_head(&writer->queue);
-    uint64_t pending = tks__queue_tail(&writer->queue) - head;
-    if (pending == 0) {
-      writer->first_pending_ns = 0;
-      return true;
-    }
-    if (writer->first_pending_ns == 0) writer->first_pending_ns = now_ns;
-    if (!due(writer, head, pending, now_ns)) return true;
-    uint64_t free_records = room(writer, now_ns);
-    if (free_records == 0) return false;
-    if (!take_batch(writer, pending < free_records ? pending : free_records, now_ns)) return true;
-    writer->first_pending_ns = 0;
-  }
-}
-
-/* ------------------------------------------------------------ the loop */
-
-static void publish_progress(tks__writer *writer) {
-  uint64_t durable = UINT64_MAX;
-  int64_t oldest = writer->first_pending_ns;
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    const tks__lane *lane = &writer->lanes[i];
-    uint64_t seq = relaxed(&lane->durable_seq);
-    durable = seq < durable ? seq : durable;
-    if (lane->count > 0 && (oldest == 0 || lane->backlog[0]->taken_ns < oldest)) oldest = lane->backlog[0]->taken_ns;
-  }
-  atomic_store_explicit(&writer->oldest_ns, oldest, memory_order_relaxed);
-  bool moved = durable != relaxed(&writer->durable_seq);
-  /* seq_cst, with progress_waiters: a waiter counts itself, then looks at durable_seq. */
-  if (moved) atomic_store(&writer->durable_seq, durable);
+  note_mark(writer, now_ns);
+  atomic_store_explicit(&writer->oldest_ns, oldest_of(writer, durable), memory_order_relaxed);
+  bool moved = durable != relaxed(&writer->durable_position);
+  atomic_store_explicit(&writer->durable_seq, tks__journal_seq_at(writer->journal, durable) - 1, memory_order_relaxed);
+  /* seq_cst, with progress_waiters: a waiter counts itself, then looks. */
+  if (moved) atomic_store(&writer->durable_position, durable);
+  tks__journal_release(writer->journal, released, read_to);
+  if (durable < tail_of(writer)) tks__keeper_arm(writer->options.keeper);
   if (atomic_load(&writer->progress_waiters) == 0) return;
   (void)pthread_mutex_lock(&writer->progress_lock);
   (void)pthread_cond_broadcast(&writer->progress);
   (void)pthread_mutex_unlock(&writer->progress_lock);
 }
 
-static bool settled(const tks__writer *writer) {
-  if (tks__queue_tail(&writer->queue) != tks__queue_head(&writer->queue)) return false;
-  for (size_t i = 0; i < writer->lane_count; i++)
-    if (!tks__lane_settled(&writer->lanes[i])) return false;
-  return true;
+/* ---------------------------------------------------------------- losses */
+
+static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records) {
+  tks__writer *writer = context;
+  int64_t now_ns = tks__clock_now_ns();
+  const tks__loss loss = {
+      .from_seq = tks__journal_seq_at(writer->journal, from),
+      .to_seq = tks__journal_seq_at(writer->journal, to) - 1,
+      .records = records,
+      .first_ns = now_ns,
+      .last_ns = now_ns,
+      .cause = cause,
+  };
+  const char *name = sink == TKS_SQLITE ? "sqlite" : "json";
+  tks__log_write(writer->options.log, TKS_LOG_ERROR, "%s: %llu records lost to this sink (sequence %llu to %llu): %s",
+                 name, (unsigned long long)records, (unsigned long long)loss.from_seq, (unsigned long long)loss.to_seq,
+                 tks__gap_cause_name(cause));
+  if (writer->options.gaps == NULL) return;
+  tks__gaps_note(writer->options.gaps, sink, &loss);
+  tks__keeper_note(writer->options.keeper);
 }
+
+/* Without the journal: when there is no room left and a sick lane is what holds it, while another goes on, the sick one
+ * gives up its oldest records. */
+static void make_room(tks__writer *writer, int64_t now_ns) {
+  const tks__journal *journal = writer->journal;
+  uint64_t block = journal->slot_mask + 1;
+  uint64_t room_end = atomic_load_explicit(&journal->room_end, memory_order_acquire);
+  if (writer->config->journal != 0 || tks__journal_can_grow(journal) || room_end - tail_of(writer) > block) return;
+  uint64_t healthy = 0;
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (!tks__lane_sick(&writer->lanes[i], now_ns) && writer->lanes[i].durable.position > healthy)
+      healthy = writer->lanes[i].durable.position;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    tks__lane *lane = &writer->lanes[i];
+    uint64_t next = (tks__lane_released(lane) | journal->slot_mask) + 1;
+    if (!tks__lane_sick(lane, now_ns) || next > healthy) continue;
+    (void)pthread_mutex_lock(&writer->lock);
+    tks__lane_skip(lane, next, TKS_GAP_BACKLOG);
+    (void)pthread_mutex_unlock(&writer->lock);
+  }
+}
+
+/* ------------------------------------------------------------ the loop */
 
 static void note_requests(tks__writer *writer, int64_t now_ns) {
   uint64_t requests = relaxed(&writer->flush_requests);
@@ -187,25 +171,46 @@ static void note_requests(tks__writer *writer, int64_t now_ns) {
   }
 }
 
+static tks__lane_order order_of(const tks__writer *writer, int64_t now_ns) {
+  return (tks__lane_order){
+      .now_ns = now_ns, .urgent = atomic_load(&writer->closing), .flush_target = relaxed(&writer->flush_target)};
+}
+
 static void close_handle(uv_handle_t *handle) {
   if (!uv_is_closing(handle)) uv_close(handle, NULL);
 }
 
-/* The end of a close: what is still there is given up, the sinks are closed, then the loop. */
-static void wind_up(tks__writer *writer) {
-  bool all_closed = true;
-  (void)pthread_mutex_lock(&writer->queue.lock);
-  for (size_t i = 0; i < writer->lane_count; i++)
-    if (!writer->lanes[i].busy && !writer->lanes[i].closed) tks__lane_give_up(&writer->lanes[i]);
-  (void)pthread_mutex_unlock(&writer->queue.lock);
+/* After the close limit: with the journal no lane goes on, what it lacks waits there; without, the sick ones are given up. */
+static void stop_lanes_over_limit(tks__writer *writer, int64_t now_ns) {
   for (size_t i = 0; i < writer->lane_count; i++) {
-    tks__lane_dispatch_close(&writer->lanes[i]);
-    all_closed = all_closed && writer->lanes[i].closed;
+    tks__lane *lane = &writer->lanes[i];
+    bool in_journal = writer->config->journal != 0;
+    if (lane->stopped || (!in_journal && !tks__lane_sick(lane, now_ns))) continue;
+    lane->stopped = true;
+    if (in_journal) continue;
+    (void)pthread_mutex_lock(&writer->lock);
+    /* What an earlier session left in its journal is still there. */
+    if (lane->written.position >= writer->journal->live_from) tks__lane_skip(lane, tail_of(writer), TKS_GAP_CLOSE);
+    else tks__lane_lose_live(lane, TKS_GAP_CLOSE);
+    (void)pthread_mutex_unlock(&writer->lock);
   }
-  if (!all_closed) return;
+}
+
+/* True when the sinks are closed and the loop is about to end. */
+static bool wind_up(tks__writer *writer, int64_t now_ns) {
+  if (writer->close_deadline_ns == 0) return false;
+  if (now_ns >= writer->close_deadline_ns) stop_lanes_over_limit(writer, now_ns);
+  bool all_closed = true;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    tks__lane *lane = &writer->lanes[i];
+    if (!lane->busy && (lane->stopped || tks__lane_settled(lane))) tks__lane_dispatch_close(lane);
+    all_closed = all_closed && lane->closed;
+  }
+  if (!all_closed) return false;
   writer->ended = true;
   close_handle((uv_handle_t *)&writer->wake);
   close_handle((uv_handle_t *)&writer->timer);
+  return true;
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -221,73 +226,58 @@ static void set_timer(tks__writer *writer, int64_t at_ns) {
   (void)uv_timer_start(&writer->timer, on_timer, wait_ms, 0);
 }
 
-static int64_t next_deadline(const tks__writer *writer, bool has_room) {
-  int64_t now_ns = tks__clock_monotonic_ns();
+static int64_t next_deadline(const tks__writer *writer, int64_t now_ns) {
+  const tks__lane_order order = order_of(writer, now_ns);
   int64_t at = INT64_MAX;
-  if (writer->first_pending_ns != 0 && has_room)
-    at = writer->first_pending_ns + (int64_t)writer->config->flush_interval_ms * TKS__NS_PER_MS;
-  if (writer->recheck_at_ns != 0 && writer->recheck_at_ns < at) at = writer->recheck_at_ns;
-  if (writer->close_deadline_ns != 0 && writer->close_deadline_ns < at) at = writer->close_deadline_ns;
+  if (writer->close_deadline_ns > now_ns) at = writer->close_deadline_ns;
   for (size_t i = 0; i < writer->lane_count; i++) {
     const tks__lane *lane = &writer->lanes[i];
-    int64_t lane_at = tks__lane_deadline(lane);
-    /* A job that takes long makes its lane sick at some moment, which may make room. Once it is, only its end does. */
-    if (lane->busy && !has_room && !tks__lane_sick(lane, now_ns))
+    int64_t lane_at = tks__lane_deadline(lane, &order);
+    /* A job that takes long makes its lane sick at some moment, which may make room, or end a close. */
+    if (lane->busy && !lane->stopped && !tks__lane_sick(lane, now_ns))
       lane_at = lane->running_since_ns + (int64_t)writer->config->degraded_retry_ms * TKS__NS_PER_MS + TKS__NS_PER_MS;
     if (lane_at < at) at = lane_at;
   }
   return at;
 }
 
-/* Where in the queue the next wake-up is worth its system call. */
-static uint64_t wake_position(const tks__writer *writer, bool has_room) {
-  uint64_t head = tks__queue_head(&writer->queue);
-  if (writer->first_pending_ns == 0) return head;
-  if (!has_room || writer->recheck_at_ns != 0) return TKS__WAKE_NEVER;
-  uint64_t worthwhile = writer->config->batch_records;
-  bool all_busy = true;
-  for (size_t i = 0; i < writer->lane_count; i++) all_busy = all_busy && writer->lanes[i].busy;
-  /* Nobody could write it now: the end of a write looks anyway, unless the queue fills before. */
-  if (all_busy && worthwhile < writer->queue.limit / 2) worthwhile = writer->queue.limit / 2;
-  return head + worthwhile - 1;
+/* Which record's arrival is worth a wake-up's system call. */
+static uint64_t wake_position(const tks__writer *writer, int64_t now_ns) {
+  uint64_t at = TKS__WAKE_NEVER;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t lane_at = tks__lane_wake_position(&writer->lanes[i], now_ns);
+    if (lane_at < at) at = lane_at;
+  }
+  return at;
 }
 
-static void pump_once(tks__writer *writer, bool *has_room) {
-  int64_t now_ns = tks__clock_monotonic_ns();
-  for (size_t i = 0; i < writer->lane_count; i++)
-    (void)tks__lane_collect(&writer->lanes[i], &writer->queue.lock, now_ns);
-  writer->recheck_at_ns = 0;
+static void pump_once(tks__writer *writer, int64_t now_ns) {
+  for (size_t i = 0; i < writer->lane_count; i++) (void)tks__lane_collect(&writer->lanes[i], &writer->lock, now_ns);
   note_requests(writer, now_ns);
-  *has_room = take_due(writer, now_ns);
-  bool urgent = atomic_load(&writer->closing) || relaxed(&writer->flush_target) > relaxed(&writer->durable_seq);
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    writer->lanes[i].flush_target = relaxed(&writer->flush_target);
-    tks__lane_dispatch(&writer->lanes[i], now_ns, urgent);
-  }
-  publish_progress(writer);
+  make_room(writer, now_ns);
+  const tks__lane_order order = order_of(writer, now_ns);
+  for (size_t i = 0; i < writer->lane_count; i++) tks__lane_dispatch(&writer->lanes[i], &order);
+  publish_progress(writer, now_ns);
 }
 
 /* Does all there is to do, then sleeps until the next deadline or wake-up. */
 static void pump(tks__writer *writer) {
   if (writer->ended) return;
-  bool has_room;
+  int64_t now_ns;
   uint64_t wake_at;
   do {
-    pump_once(writer, &has_room);
-    wake_at = wake_position(writer, has_room);
-    tks__queue_wake_at(&writer->queue, wake_at);
+    now_ns = tks__clock_monotonic_ns();
+    pump_once(writer, now_ns);
+    wake_at = wake_position(writer, now_ns);
+    tks__journal_wake_at(writer->journal, wake_at);
     /* What came before the line above woke nobody. */
-  } while (wake_at != TKS__WAKE_NEVER && tks__queue_tail(&writer->queue) > wake_at);
+  } while (wake_at != TKS__WAKE_NEVER && tail_of(writer) > wake_at);
 
-  if (tks__queue_tail(&writer->queue) + RESERVE_AHEAD > writer->options.reserved_seq)
-    writer->options.reserved_seq = writer->options.reserve(
-        writer->options.reserve_context, tks__queue_tail(&writer->queue), writer->options.reserved_seq);
-
-  bool over =
-      writer->close_deadline_ns != 0 && (settled(writer) || tks__clock_monotonic_ns() >= writer->close_deadline_ns);
-  if (over) wind_up(writer);
-  if (writer->ended) return;
-  set_timer(writer, over ? INT64_MAX : next_deadline(writer, has_room));
+  uint64_t end_seq = tks__journal_end_seq(writer->journal);
+  if (end_seq + RESERVE_AHEAD > writer->options.reserved_seq)
+    writer->options.reserved_seq =
+        writer->options.reserve(writer->options.reserve_context, end_seq, writer->options.reserved_seq);
+  if (!wind_up(writer, now_ns)) set_timer(writer, next_deadline(writer, now_ns));
 }
 
 static void on_wake(uv_async_t *async) { pump(async->data); }
@@ -320,11 +310,17 @@ static int init_progress(tks__writer *writer) {
   (void)pthread_condattr_destroy(&attributes);
   if (rc != 0) return rc;
   rc = pthread_mutex_init(&writer->progress_lock, NULL);
-  if (rc != 0) (void)pthread_cond_destroy(&writer->progress);
+  if (rc != 0) goto no_progress_lock;
+  rc = pthread_mutex_init(&writer->lock, NULL);
+  if (rc == 0) return 0;
+  (void)pthread_mutex_destroy(&writer->progress_lock);
+no_progress_lock:
+  (void)pthread_cond_destroy(&writer->progress);
   return rc;
 }
 
 static void deinit_progress(tks__writer *writer) {
+  (void)pthread_mutex_destroy(&writer->lock);
   (void)pthread_mutex_destroy(&writer->progress_lock);
   (void)pthread_cond_destroy(&writer->progress);
 }
@@ -347,7 +343,7 @@ static void stop_lanes(tks__writer *writer) {
     tks__lane *lane = &writer->lanes[i];
     tks__lane_dispatch_close(lane);
     while (!lane->closed) {
-      (void)tks__lane_collect(lane, &writer->queue.lock, 0);
+      (void)tks__lane_collect(lane, &writer->lock, 0);
       if (!lane->closed) (void)nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
     tks__lane_join(lane);
@@ -373,11 +369,19 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
   }
   writer->wake.data = writer;
   int errnum = 0;
+  const tks__lane_options lane_options = {
+      .config = writer->config,
+      .log = writer->options.log,
+      .journal = writer->journal,
+      .first_position = atomic_load_explicit(&writer->journal->released, memory_order_relaxed),
+      .done = wake_loop,
+      .done_context = writer,
+      .lost = note_loss,
+      .lost_context = writer,
+  };
   for (int i = 0; i < TKS__LANES; i++) {
     if (sinks[i] == NULL) continue;
-    if (errnum == 0)
-      errnum = tks__lane_start(&writer->lanes[writer->lane_count], sinks[i], writer->config, writer->options.log,
-                               writer->options.first_seq, wake_loop, writer);
+    if (errnum == 0) errnum = tks__lane_start(&writer->lanes[writer->lane_count], sinks[i], &lane_options);
     else (void)sinks[i]->ops->close(sinks[i], NULL);
     if (errnum == 0) writer->lane_count++;
   }
@@ -396,23 +400,23 @@ int tks__writer_start(const tks__writer_options *options, tks__sink *sinks[TKS__
   memset(writer, 0, sizeof *writer);
   writer->options = *options;
   writer->config = options->config;
-  atomic_init(&writer->durable_seq, options->first_seq - 1);
-  atomic_init(&writer->flush_target, options->first_seq - 1);
+  writer->journal = tks__keeper_journal(options->keeper);
+  uint64_t first = atomic_load_explicit(&writer->journal->released, memory_order_relaxed);
+  atomic_init(&writer->durable_position, first);
+  atomic_init(&writer->durable_seq, tks__journal_seq_at(writer->journal, first) - 1);
+  atomic_init(&writer->flush_target, first);
   if (init_progress(writer) != 0) goto no_progress;
-  if (tks__queue_init(&writer->queue, writer->config->queue_records, options->first_seq, wake_loop, writer) != TKS_OK)
-    goto no_queue;
+  writer->journal->wake = wake_loop;
+  writer->journal->wake_context = writer;
   int code = start_impl(writer, sinks, error);
   if (code == TKS_OK) {
     *out = writer;
     return TKS_OK;
   }
-  tks__queue_deinit(&writer->queue);
   deinit_progress(writer);
   tks__free(writer);
   return code;
 
-no_queue:
-  deinit_progress(writer);
 no_progress:
   tks__free(writer);
 no_writer:
@@ -420,9 +424,29 @@ no_writer:
   return tks__fail(error, TKS_ENOMEM, 0, "out of memory starting the writer");
 }
 
-tks__queue *tks__writer_queue(tks__writer *writer) { return &writer->queue; }
+/* Where all that was ever accepted is durable, what was lost since then does not hold it back. */
+static uint64_t durable_seq_of(const tks__writer *writer, const _Atomic uint64_t *position,
+                               const _Atomic uint64_t *seq) {
+  uint64_t durable = atomic_load(position), published = relaxed(seq);
+  uint64_t offset = atomic_load_explicit(&writer->journal->offset, memory_order_acquire);
+  return durable == tail_of(writer) && durable + offset - 1 > published ? durable + offset - 1 : published;
+}
 
-uint64_t tks__writer_durable_seq(const tks__writer *writer) { return atomic_load(&writer->durable_seq); }
+uint64_t tks__writer_durable_seq(const tks__writer *writer) {
+  return durable_seq_of(writer, &writer->durable_position, &writer->durable_seq);
+}
+
+static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (writer->lanes[i].id == sink) return &writer->lanes[i];
+  return NULL;
+}
+
+bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint64_t *seq) {
+  const tks__lane *lane = find_lane(writer, sink);
+  if (lane != NULL) *seq = durable_seq_of(writer, &lane->durable_position, &lane->durable_seq);
+  return lane != NULL;
+}
 
 static uint64_t lost_in_sinks(tks__writer *writer) {
   uint64_t lost = 0;
@@ -451,11 +475,8 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
   (void)pthread_join(writer->thread, NULL);
   (void)uv_loop_close(&writer->loop);
 
-  *next_seq = tks__queue_tail(&writer->queue);
-  (void)pthread_mutex_lock(&writer->queue.lock);
-  uint64_t queued = tks__queue_count(&writer->queue).waiting;
-  (void)pthread_mutex_unlock(&writer->queue.lock);
-  uint64_t lost = lost_in_sinks(writer) + queued * writer->lane_count;
+  *next_seq = tks__journal_end_seq(writer->journal);
+  uint64_t lost = lost_in_sinks(writer);
   int code = TKS_OK;
   if (lost > 0) {
     char text[200] = "";
@@ -463,14 +484,13 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
       size_t n = strlen(text);
       (void)snprintf(text + n, sizeof text - n, "%s%s lacks %llu", i > 0 ? ", " : "",
                      writer->lanes[i].id == TKS_SQLITE ? "sqlite" : "json",
-                     (unsigned long long)(relaxed(&writer->lanes[i].lost) + queued));
+                     (unsigned long long)relaxed(&writer->lanes[i].lost));
     }
     code = tks__fail(error, TKS_EUNWRITTEN, 0, "closed with records not written: %s (last error: %.100s)", text,
                      last_error_of_loser(writer));
     tks__log_write(writer->options.log, TKS_LOG_ERROR, "closed with records not written: %s", text);
   }
   for (size_t i = 0; i < writer->lane_count; i++) tks__lane_join(&writer->lanes[i]);
-  tks__queue_deinit(&writer->queue);
   deinit_progress(writer);
   tks__free(writer);
   return code;
@@ -478,31 +498,55 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
 
 /* ---------------------------------------------------- for other threads */
 
-static int flush_timed_out(tks__writer *writer, uint64_t target, tks_error *error) {
+static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
+
+/* The position up to which all is durable in a sink (0: in all). */
+static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t durable = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t position = atomic_load(&writer->lanes[i].durable_position);
+    if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
+  }
+  return durable;
+}
+
+static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t lost = 0;
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (concerns(&writer->lanes[i], sink)) lost += relaxed(&writer->lanes[i].lost);
+  return lost;
+}
+
+static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, tks_error *error) {
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
-    if (relaxed(&lane->durable_seq) >= target) continue;
+    if (!concerns(lane, sink) || relaxed(&lane->durable_position) >= target) continue;
     tks_sink_stats stats;
-    tks__lane_stats(lane, &stats);
+    (void)pthread_mutex_lock(&writer->lock);
+    tks__lane_stats(lane, target, 0, &stats);
+    (void)pthread_mutex_unlock(&writer->lock);
     bool failing = stats.state != TKS_SINK_OK;
     return tks__fail(error, TKS_ETIMEOUT, failing ? stats.last_error_detail : 0,
                      "%s has synced up to sequence %llu of %llu%s%s", lane->id == TKS_SQLITE ? "sqlite" : "json",
-                     (unsigned long long)stats.durable_seq, (unsigned long long)target,
+                     (unsigned long long)stats.durable_seq,
+                     (unsigned long long)(tks__journal_seq_at(writer->journal, target) - 1),
                      failing ? "; its last error: " : "", failing ? stats.last_error : "");
   }
   return tks__fail(error, TKS_ETIMEOUT, 0, "not durable in time");
 }
 
-int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error) {
-  uint64_t target = tks__queue_tail(&writer->queue) - 1;
-  if (atomic_load(&writer->durable_seq) >= target) return TKS_OK;
-  uint64_t lost = lost_in_sinks(writer);
+int tks__writer_flush(tks__writer *writer, uint32_t sink, int64_t timeout_ms, tks_error *error) {
+  if (sink != 0 && find_lane(writer, sink) == NULL)
+    return tks__fail(error, TKS_EINVAL, 0, "sink is %u: not one that this store writes to", sink);
+  uint64_t target = tail_of(writer);
+  if (durable_in(writer, sink) >= target) return TKS_OK;
+  uint64_t lost = lost_in(writer, sink);
   uint64_t before = relaxed(&writer->flush_target);
   while (before < target && !atomic_compare_exchange_weak(&writer->flush_target, &before, target)) {
   }
   atomic_fetch_add(&writer->flush_requests, 1);
   wake_loop(writer);
-  if (timeout_ms == 0) return flush_timed_out(writer, target, error);
+  if (timeout_ms == 0) return flush_timed_out(writer, sink, target, error);
 
   int64_t now_ns = tks__clock_monotonic_ns();
   bool forever = timeout_ms < 0 || timeout_ms > (INT64_MAX - now_ns) / TKS__NS_PER_MS;
@@ -511,7 +555,7 @@ int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error)
   atomic_fetch_add(&writer->progress_waiters, 1);
   (void)pthread_mutex_lock(&writer->progress_lock);
   int rc = 0;
-  while (rc != ETIMEDOUT && !writer->interrupted && atomic_load(&writer->durable_seq) < target)
+  while (rc != ETIMEDOUT && !writer->interrupted && durable_in(writer, sink) < target)
     rc = forever ? pthread_cond_wait(&writer->progress, &writer->progress_lock)
                  : pthread_cond_timedwait(&writer->progress, &writer->progress_lock, &until);
   bool interrupted = writer->interrupted;
@@ -519,8 +563,8 @@ int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error)
   atomic_fetch_sub(&writer->progress_waiters, 1);
 
   if (interrupted) return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
-  if (atomic_load(&writer->durable_seq) < target) return flush_timed_out(writer, target, error);
-  uint64_t newly_lost = lost_in_sinks(writer) - lost;
+  if (durable_in(writer, sink) < target) return flush_timed_out(writer, sink, target, error);
+  uint64_t newly_lost = lost_in(writer, sink) - lost;
   if (newly_lost > 0)
     return tks__fail(error, TKS_EUNWRITTEN, 0, "flushed, but the sinks lost %llu records meanwhile",
                      (unsigned long long)newly_lost);
@@ -528,37 +572,28 @@ int tks__writer_flush(tks__writer *writer, int64_t timeout_ms, tks_error *error)
 }
 
 typedef struct collector {
-  const tks__pending_filter *filter;
   tks__pending *pending;
   bool no_memory;
 } collector;
 
-static void collect(void *context, const tks__record *r) {
+static bool collect(void *context, const tks__record *r) {
   collector *c = context;
-  const tks__pending_filter *f = c->filter;
-  if ((f->symbol != 0 && r->symbol != f->symbol) || r->ts_ns < f->from_ns || r->ts_ns >= f->to_ns ||
-      r->seq > f->max_seq)
-    return;
   tks__pending *p = c->pending;
-  if (!tks__grow((void **)&p->records, &p->capacity, p->count + 1, sizeof *p->records)) {
-    c->no_memory = true;
-    return;
-  }
-  p->records[p->count++] = *r;
+  c->no_memory = !tks__grow((void **)&p->records, &p->capacity, p->count + 1, sizeof *p->records);
+  if (!c->no_memory) p->records[p->count++] = *r;
+  return !c->no_memory;
 }
 
 int tks__writer_pending(tks__writer *writer, const tks__pending_filter *filter, tks__pending *pending) {
-  collector c = {.filter = filter, .pending = pending};
+  collector c = {.pending = pending};
   *pending = (tks__pending){0};
-  (void)pthread_mutex_lock(&writer->queue.lock);
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    const tks__lane *lane = &writer->lanes[i];
-    if (lane->id != filter->sink) continue;
-    for (size_t b = lane->written; b < lane->count; b++)
-      for (size_t k = 0; k < lane->backlog[b]->count; k++) collect(&c, &lane->backlog[b]->records[k]);
-  }
-  tks__queue_scan(&writer->queue, collect, &c);
-  (void)pthread_mutex_unlock(&writer->queue.lock);
+  const tks__lane *lane = find_lane(writer, filter->sink);
+  if (lane == NULL) return TKS_OK;
+  const tks__journal_filter wanted = {
+      .symbol = filter->symbol, .from_ns = filter->from_ns, .to_ns = filter->to_ns, .max_seq = filter->max_seq};
+  /* Acquire: what lies before is in the sink. */
+  uint64_t from = atomic_load_explicit(&lane->written_position, memory_order_acquire);
+  tks__journal_scan(writer->journal, from, &wanted, collect, &c);
   if (!c.no_memory) return TKS_OK;
   tks__free(pending->records);
   *pending = (tks__pending){0};
@@ -567,19 +602,26 @@ int tks__writer_pending(tks__writer *writer, const tks__pending_filter *filter, 
 
 void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
   stats->first_seq = writer->options.first_seq;
-  stats->wakeups = relaxed(&writer->queue.wakeups);
+  stats->wakeups = relaxed(&writer->journal->wakeups);
+  stats->journal_stalls = relaxed(&writer->journal->stalls);
   int64_t oldest = atomic_load_explicit(&writer->oldest_ns, memory_order_relaxed);
-  stats->durable_seq = atomic_load(&writer->durable_seq);
-  /* Records go from the queue to a backlog, and from there to written or lost, under this lock: the counts add up. */
-  (void)pthread_mutex_lock(&writer->queue.lock);
-  tks__queue_counts counts = tks__queue_count(&writer->queue);
-  stats->last_seq = counts.tail - 1;
-  stats->accepted = counts.tail - writer->options.first_seq;
+  tks__keeper_stats keeper;
+  tks__keeper_stats_get(writer->options.keeper, &keeper);
+  stats->recovered = keeper.recovered;
+  stats->journal_bytes = keeper.bytes;
+  stats->journal_seq = tks__journal_seq_at(writer->journal, keeper.synced) - 1;
+  /* The lanes' positions and the tail of one moment: the counts add up. */
+  (void)pthread_mutex_lock(&writer->lock);
+  tks__journal_counts counts = tks__journal_count(writer->journal);
+  stats->last_seq = counts.end_seq - 1;
+  stats->accepted = counts.end_seq - writer->options.first_seq;
   stats->dropped = counts.dropped;
-  stats->queued = counts.waiting;
   for (size_t i = 0; i < writer->lane_count; i++)
-    tks__lane_stats(&writer->lanes[i], &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1]);
-  (void)pthread_mutex_unlock(&writer->queue.lock);
+    tks__lane_stats(&writer->lanes[i], counts.tail, keeper.holes,
+                    &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1]);
+  (void)pthread_mutex_unlock(&writer->lock);
+  stats->durable_seq = tks__writer_durable_seq(writer);
+  stats->held = counts.tail - durable_in(writer, 0);
   if (stats->durable_seq < stats->last_seq && oldest != 0)
     stats->durable_lag_ms = (uint64_t)((tks__clock_monotonic_ns() - oldest) / TKS__NS_PER_MS);
 }

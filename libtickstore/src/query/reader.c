@@ -53,5 +53,5 @@ int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tk
 }
 
 uint64_t tks__reader_max_seq(const tks__reader *reader) {
-  return reader->writer != NULL ? tks__queue_tail(tks__writer_queue(reader->writer)) - 1 : INT64_MAX;
+  return reader->journal != NULL ? tks__journal_end_seq(reader->journal) - 1 : INT64_MAX;
 }

@@ -17,8 +17,9 @@ typedef struct tks__reader {
   tks__symbols *symbols;
   tks__names *sources;
   tks__writer *writer; /* NULL: read-only, nothing is pending */
-  bool mixed;          /* writers have differed in their backend */
-  uint32_t primary;    /* TKS_SQLITE or TKS_JSON */
+  const tks__journal *journal;
+  bool mixed;       /* writers have differed in their backend */
+  uint32_t primary; /* TKS_SQLITE or TKS_JSON */
   uint32_t ring_records;
 } tks__reader;
 

@@ -1,0 +1,576 @@
+#include "ingest/keeper.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "base/memory.h"
+#include "base/utc.h"
+#include "ingest/recovery.h"
+
+#define FILE_SLOTS_MAX 32768u /* 2 MiB: some milliseconds at full speed, and little to hold when idle */
+#define FILE_SLOTS_MIN 256u
+#define MEMORY_SLOTS_MAX 16384u
+#define MEMORY_SLOTS_MIN 16u
+#define MEMORY_AHEAD 65536u
+#define AHEAD_MIN 2u /* blocks ready before the producers get there */
+#define AHEAD_MAX 32u
+#define RETRY_NS TKS__NS_PER_S /* after a file could not be made, or a loss not be noted */
+#define LOSS_NS (100 * TKS__NS_PER_MS)
+#define PINNED_NS TKS__NS_PER_MS
+
+struct tks__keeper {
+  tks__journal journal;
+  tks__keeper_options options;
+  tks__recovery recovery;
+  tks__name_log names;
+  bool in_files;
+  uint64_t session;
+  uint64_t next_number;
+  uint64_t slot_count;
+  size_t segment_bytes;
+  uint64_t blocks_max; /* with the spare ones */
+  void *arena;         /* in memory: all slots there can be */
+  size_t arena_bytes;
+  uint64_t arena_used; /* segments made from it */
+
+  /* keeper's thread */
+  uint64_t first;     /* position of the first block that was not taken back */
+  uint64_t ahead;     /* blocks to have ready */
+  uint64_t tick_tail; /* tail at the last sync, for the pace */
+  tks__segment *spares;
+  uint64_t spare_count;
+  bool dir_dirty;      /* files were made since the directory was synced */
+  uint64_t attempted;  /* positions below were synced, or it failed */
+  uint64_t hole_start; /* of the failed part, if hole_end > released */
+  uint64_t hole_end;
+  int64_t sync_at_ns; /* 0: nothing to sync */
+  int64_t retry_at_ns;
+  int64_t loss_at_ns; /* not before */
+  bool pinned;        /* a scan keeps a block from being taken back */
+  tks__log_limiter file_limiter, sync_limiter, full_limiter;
+
+  /* shared */
+  _Atomic bool loss_pending; /* something is to be written down */
+  _Atomic bool armed;
+  _Atomic uint64_t synced;
+  _Atomic uint64_t bytes;
+  uint64_t first_position;
+  uint64_t recovered, holes;
+  pthread_t thread;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  bool nudged, stopping; /* under lock */
+};
+
+tks__journal *tks__keeper_journal(tks__keeper *keeper) { return &keeper->journal; }
+
+static uint64_t tail_of(const tks__keeper *keeper) { return tks__journal_tail(&keeper->journal); }
+static uint64_t room_end_of(const tks__keeper *keeper) {
+  return atomic_load_explicit(&keeper->journal.room_end, memory_order_relaxed);
+}
+static uint64_t released_of(const tks__keeper *keeper) {
+  return atomic_load_explicit(&keeper->journal.released, memory_order_acquire);
+}
+
+/* ----------------------------------------------------------------- spares */
+
+static void count_bytes(tks__keeper *keeper) {
+  uint64_t blocks = (room_end_of(keeper) - keeper->first) >> keeper->journal.shift;
+  atomic_store_explicit(&keeper->bytes, keeper->in_files ? (blocks + keeper->spare_count) * keeper->segment_bytes : 0,
+                        memory_order_relaxed);
+}
+
+static void push_spare(tks__keeper *keeper, tks__segment *segment) {
+  segment->next = keeper->spares;
+  keeper->spares = segment;
+  keeper->spare_count++;
+}
+
+static tks__segment *pop_spare(tks__keeper *keeper) {
+  tks__segment *segment = keeper->spares;
+  keeper->spares = segment->next;
+  keeper->spare_count--;
+  return segment;
+}
+
+static int make_file(tks__keeper *keeper, tks__segment **segment) {
+  char path[TKS__SEGMENT_PATH_MAX];
+  int n = snprintf(path, sizeof path, "%s/%llu-%llu.segment", keeper->options.dir, (unsigned long long)keeper->session,
+                   (unsigned long long)keeper->next_number);
+  if (n < 0 || (size_t)n >= sizeof path) return ENAMETOOLONG;
+  keeper->next_number++;
+  int rc = tks__segment_create(path, keeper->slot_count, keeper->options.store_id, keeper->session, segment);
+  if (rc == 0) keeper->dir_dirty = true;
+  return rc;
+}
+
+static int make_segment(tks__keeper *keeper, tks__segment **segment) {
+  if (keeper->in_files) return make_file(keeper, segment);
+  tks__slot *slots = (tks__slot *)keeper->arena + keeper->arena_used * keeper->slot_count;
+  *segment = tks__segment_in_memory(slots, keeper->slot_count);
+  if (*segment == NULL) return ENOMEM;
+  keeper->arena_used++;
+  return 0;
+}
+
+/* ----------------------------------------------------------------- blocks */
+
+static uint64_t blocks_in_use(const tks__keeper *keeper) {
+  return (room_end_of(keeper) - keeper->first) >> keeper->journal.shift;
+}
+
+/* 0, ENOBUFS when all that may be is in use, or why there is no further segment. */
+static int add_block(tks__keeper *keeper) {
+  tks__segment *segment;
+  if (keeper->spares != NULL) {
+    segment = pop_spare(keeper);
+  } else {
+    if (blocks_in_use(keeper) >= keeper->blocks_max) return ENOBUFS;
+    int rc = make_segment(keeper, &segment);
+    if (rc != 0) return rc;
+    if (keeper->in_files) tks__segment_touch(segment);
+  }
+  tks__journal_add(&keeper->journal, segment);
+  return 0;
+}
+
+static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
+  tks__journal *journal = &keeper->journal;
+  uint64_t block = journal->slot_mask + 1;
+  uint64_t room = room_end_of(keeper) - tail_of(keeper);
+  if (room < block && keeper->ahead < AHEAD_MAX) keeper->ahead *= 2; /* they are faster than was thought */
+  int rc = 0;
+  while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
+  keeper->retry_at_ns = 0;
+  bool could_grow = atomic_exchange_explicit(&journal->can_grow, rc == 0, memory_order_acq_rel);
+  if (rc == 0) return;
+  /* Whoever waits for the next block has to decide anew. */
+  if (could_grow) tks__journal_release_waiters(journal);
+  bool full = rc == ENOBUFS;
+  atomic_store_explicit(&journal->loss_cause, full ? TKS_GAP_FULL : TKS_GAP_JOURNAL, memory_order_relaxed);
+  if (full) return; /* the sinks' progress makes room */
+  keeper->retry_at_ns = now_ns + RETRY_NS;
+  tks__log_limited(keeper->options.log, &keeper->file_limiter, TKS_LOG_ERROR,
+                   "journal: cannot add a file: %s; there is room for %llu more records", strerror(rc),
+                   (unsigned long long)(room_end_of(keeper) - tail_of(keeper)));
+}
+
+/* A recovered file bears another session's number and is not used again. */
+static void recycle(tks__keeper *keeper, tks__segment *segment, bool recovered) {
+  bool surplus = keeper->spare_count >= keeper->ahead;
+  if (recovered || (surplus && keeper->in_files)) {
+    tks__segment_close(segment, true);
+    return;
+  }
+  tks__segment_clear(segment, surplus);
+  push_spare(keeper, segment);
+}
+
+static void take_back_blocks(tks__keeper *keeper) {
+  tks__journal *journal = &keeper->journal;
+  uint64_t block = journal->slot_mask + 1;
+  uint64_t released = released_of(keeper);
+  keeper->pinned = false;
+  while (keeper->first + block <= released && keeper->first + block <= room_end_of(keeper)) {
+    tks__segment *segment = tks__journal_take_back(journal, keeper->first);
+    if (segment == NULL) {
+      keeper->pinned = true;
+      break;
+    }
+    bool recovered = keeper->first < journal->live_from;
+    if (recovered) keeper->blocks_max--;
+    keeper->first += block;
+    recycle(keeper, segment, recovered);
+  }
+}
+
+/* ------------------------------------------------------------------- sync */
+
+/* The position up to which every slot is published. */
+static uint64_t published_end(tks__keeper *keeper, uint64_t from) {
+  tks__journal *journal = &keeper->journal;
+  uint64_t tail = tail_of(keeper);
+  uint64_t p = atomic_load_explicit(&journal->read_to, memory_order_acquire);
+  if (p < from) p = from;
+  while (p < tail && tks__slot_stamp(&tks__journal_block(journal, p)->slots[p & journal->slot_mask]) != 0) p++;
+  return p;
+}
+
+static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
+  const tks__journal *journal = &keeper->journal;
+  int rc = tks__name_log_sync(&keeper->names);
+  if (rc == 0 && keeper->dir_dirty) {
+    rc = tks__fs_sync_dir_of(keeper->names.path);
+    if (rc == 0) keeper->dir_dirty = false;
+  }
+  while (rc == 0 && from < to) {
+    uint64_t start = from & ~journal->slot_mask, end = start + journal->slot_mask + 1;
+    if (end > to) end = to;
+    rc = tks__segment_sync(tks__journal_block(journal, from)->segment, from - start, end - start);
+    from = end;
+  }
+  return rc;
+}
+
+/* What the sinks have durably needs no sync. */
+static void sync_journal(tks__keeper *keeper) {
+  uint64_t released = released_of(keeper);
+  uint64_t from = keeper->attempted > released ? keeper->attempted : released;
+  uint64_t to = published_end(keeper, from);
+  int rc = to > from ? sync_records(keeper, from, to) : 0;
+  if (rc != 0) {
+    if (keeper->hole_end <= released) keeper->hole_start = from;
+    keeper->hole_end = to;
+    tks__log_limited(keeper->options.log, &keeper->sync_limiter, TKS_LOG_ERROR,
+                     "journal: cannot sync: %s; what was accepted since is safe from power loss when the sinks have it",
+                     strerror(rc));
+  }
+  keeper->attempted = to;
+  atomic_store_explicit(&keeper->synced, keeper->hole_end > released ? keeper->hole_start : to, memory_order_relaxed);
+}
+
+static void pace(tks__keeper *keeper) {
+  uint64_t tail = tail_of(keeper);
+  uint64_t used = (tail - keeper->tick_tail) >> keeper->journal.shift;
+  keeper->tick_tail = tail;
+  uint64_t least = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
+  if (used < keeper->ahead / 4 && keeper->ahead / 2 >= least) keeper->ahead /= 2;
+  while (keeper->in_files && keeper->spare_count > keeper->ahead) tks__segment_close(pop_spare(keeper), true);
+}
+
+static void sync_when_due(tks__keeper *keeper, int64_t now_ns) {
+  int64_t interval_ns = (int64_t)keeper->options.config->journal_sync_ms * TKS__NS_PER_MS;
+  if (keeper->sync_at_ns == 0 && atomic_load_explicit(&keeper->armed, memory_order_acquire))
+    keeper->sync_at_ns = now_ns + (interval_ns > 0 ? interval_ns : TKS__NS_PER_S);
+  if (keeper->sync_at_ns == 0 || now_ns < keeper->sync_at_ns) return;
+  if (keeper->in_files && interval_ns > 0) sync_journal(keeper);
+  pace(keeper);
+  /* While a sink lacks something the clock goes on. Cleared before the look: a record that comes now arms it again. */
+  atomic_store_explicit(&keeper->armed, false, memory_order_seq_cst);
+  bool all_durable = released_of(keeper) == tail_of(keeper);
+  keeper->sync_at_ns = all_durable ? 0 : now_ns + (interval_ns > 0 ? interval_ns : TKS__NS_PER_S);
+}
+
+/* ----------------------------------------------------------------- losses */
+
+static void note_losses(tks__keeper *keeper, int64_t now_ns) {
+  if (now_ns < keeper->loss_at_ns || keeper->options.note_loss == NULL) return;
+  tks__loss loss;
+  bool taken = tks__journal_take_loss(&keeper->journal, &loss);
+  bool pending = atomic_exchange_explicit(&keeper->loss_pending, false, memory_order_acquire);
+  if (!taken && !pending) {
+    keeper->loss_at_ns = 0;
+    return;
+  }
+  if (taken)
+    tks__log_limited(keeper->options.log, &keeper->full_limiter, TKS_LOG_ERROR,
+                     "%s: %llu records dropped from sequence %llu on",
+                     loss.cause == TKS_GAP_JOURNAL ? "journal could not be extended"
+                     : keeper->in_files            ? "journal full"
+                                                   : "queue full",
+                     (unsigned long long)loss.records, (unsigned long long)loss.from_seq);
+  bool noted = keeper->options.note_loss(keeper->options.note_context, taken ? &loss : NULL);
+  if (!noted) atomic_store_explicit(&keeper->loss_pending, true, memory_order_relaxed);
+  /* Often enough to know how it goes on, seldom enough to cost nothing. */
+  keeper->loss_at_ns = now_ns + (noted ? LOSS_NS : RETRY_NS);
+}
+
+/* ----------------------------------------------------------------- thread */
+
+static int64_t earliest(int64_t a, int64_t b) { return b != 0 && b < a ? b : a; }
+
+static int64_t work(tks__keeper *keeper) {
+  int64_t now_ns = tks__clock_monotonic_ns();
+  take_back_blocks(keeper);
+  add_blocks(keeper, now_ns);
+  sync_when_due(keeper, now_ns);
+  note_losses(keeper, now_ns);
+  count_bytes(keeper);
+  int64_t at = earliest(INT64_MAX, keeper->sync_at_ns);
+  at = earliest(at, keeper->retry_at_ns);
+  at = earliest(at, keeper->loss_at_ns);
+  return keeper->pinned ? earliest(at, now_ns + PINNED_NS) : at;
+}
+
+static void *keeper_main(void *argument) {
+  tks__keeper *keeper = argument;
+  (void)pthread_mutex_lock(&keeper->lock);
+  while (!keeper->stopping) {
+    keeper->nudged = false;
+    (void)pthread_mutex_unlock(&keeper->lock);
+    int64_t at_ns = work(keeper);
+    const struct timespec at = {.tv_sec = at_ns / TKS__NS_PER_S, .tv_nsec = at_ns % TKS__NS_PER_S};
+    (void)pthread_mutex_lock(&keeper->lock);
+    int rc = 0;
+    while (!keeper->nudged && !keeper->stopping && rc != ETIMEDOUT)
+      rc = at_ns == INT64_MAX ? pthread_cond_wait(&keeper->changed, &keeper->lock)
+                              : pthread_cond_timedwait(&keeper->changed, &keeper->lock, &at);
+  }
+  (void)pthread_mutex_unlock(&keeper->lock);
+  return NULL;
+}
+
+static void nudge(tks__keeper *keeper) {
+  (void)pthread_mutex_lock(&keeper->lock);
+  keeper->nudged = true;
+  (void)pthread_cond_signal(&keeper->changed);
+  (void)pthread_mutex_unlock(&keeper->lock);
+}
+
+static void want_room(void *context) { nudge(context); }
+
+void tks__keeper_note(tks__keeper *keeper) {
+  atomic_store_explicit(&keeper->loss_pending, true, memory_order_release);
+  nudge(keeper);
+}
+
+void tks__keeper_arm(tks__keeper *keeper) {
+  if (atomic_load_explicit(&keeper->armed, memory_order_seq_cst)) return;
+  atomic_store_explicit(&keeper->armed, true, memory_order_seq_cst);
+  nudge(keeper);
+}
+
+/* ------------------------------------------------------------------ start */
+
+static uint64_t power_of_two_below(uint64_t n, uint64_t low, uint64_t high) {
+  uint64_t power = low;
+  while (power < high && power * 2 <= n) power *= 2;
+  return power;
+}
+
+static void choose_sizes(tks__keeper *keeper) {
+  const tks_config *c = keeper->options.config;
+  if (keeper->in_files) {
+    keeper->slot_count =
+        power_of_two_below(c->journal_bytes / (16 * sizeof(tks__slot)), FILE_SLOTS_MIN, FILE_SLOTS_MAX);
+    if (keeper->recovery.slot_count > keeper->slot_count) keeper->slot_count = keeper->recovery.slot_count;
+    keeper->segment_bytes = TKS__SEGMENT_HEADER_BYTES + (size_t)keeper->slot_count * sizeof(tks__slot);
+    keeper->blocks_max = c->journal_bytes / keeper->segment_bytes;
+  } else {
+    /* A journal that an earlier session left has its own size of blocks. */
+    uint64_t records = (uint64_t)c->queue_records + c->backlog_records;
+    keeper->slot_count = power_of_two_below(records / 8, MEMORY_SLOTS_MIN, MEMORY_SLOTS_MAX);
+    if (keeper->recovery.slot_count > keeper->slot_count) keeper->slot_count = keeper->recovery.slot_count;
+    keeper->segment_bytes = (size_t)keeper->slot_count * sizeof(tks__slot);
+    keeper->blocks_max = (records + keeper->slot_count - 1) / keeper->slot_count + 1;
+  }
+  if (keeper->blocks_max < 2) keeper->blocks_max = 2;
+  keeper->ahead = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
+  if (keeper->ahead < AHEAD_MIN) keeper->ahead = AHEAD_MIN;
+}
+
+/* The recovered segments become the first blocks. */
+static uint64_t place_recovered(tks__keeper *keeper) {
+  tks__journal *journal = &keeper->journal;
+  uint64_t position = journal->slot_mask + 1;
+  for (size_t i = 0; i < keeper->recovery.count; i++) {
+    tks__recovered_segment *found = &keeper->recovery.segments[i];
+    *tks__journal_block(journal, position) = (tks__block){
+        .offset = found->base_seq - position,
+        .slots = found->segment->slots,
+        .slot_count = found->segment->slot_count,
+        .ids = found->ids,
+        .segment = found->segment,
+    };
+    found->segment = NULL;
+    position += journal->slot_mask + 1;
+  }
+  return position;
+}
+
+static int open_files(tks__keeper *keeper, tks_error *error) {
+  const tks__keeper_options *o = &keeper->options;
+  int errnum = keeper->in_files ? tks__fs_mkdirs(o->dir, o->root) : 0;
+  if (errnum != 0) return tks__fail_errno(error, errnum, "cannot create %s", o->dir);
+  const tks__recovery_options options = {
+      .dir = o->dir, .store_id = o->store_id, .symbols = o->symbols, .sources = o->sources, .log = o->log};
+  int code = tks__recovery_load(&options, &keeper->recovery, error);
+  if (code != TKS_OK) return code;
+  if (!keeper->in_files) return TKS_OK;
+  keeper->session = keeper->recovery.last_session + 1;
+  char path[TKS__SEGMENT_PATH_MAX];
+  (void)snprintf(path, sizeof path, "%s/%llu.names", o->dir, (unsigned long long)keeper->session);
+  errnum = tks__name_log_init(&keeper->names, path, &o->symbols->names, o->sources, o->log);
+  if (errnum == 0) return TKS_OK;
+  tks__recovery_free(&keeper->recovery);
+  return tks__fail_errno(error, errnum, "cannot create %s", path);
+}
+
+static void tell_recovered(const tks__keeper *keeper) {
+  const tks__recovery *r = &keeper->recovery;
+  if (r->records > 0)
+    tks__log_write(keeper->options.log, TKS_LOG_WARN, "journal: %llu accepted records were left by the last session",
+                   (unsigned long long)r->records);
+  if (r->torn.records > 0)
+    tks__log_write(keeper->options.log, TKS_LOG_ERROR,
+                   "journal: %llu records from sequence %llu on are torn or damaged and were left out",
+                   (unsigned long long)r->torn.records, (unsigned long long)r->torn.from_seq);
+}
+
+static int prepare(tks__keeper *keeper, tks_error *error) {
+  choose_sizes(keeper);
+  tks__journal *journal = &keeper->journal;
+  if (tks__journal_init(journal, keeper->slot_count, keeper->blocks_max + keeper->recovery.count + 1) != TKS_OK)
+    return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the journal");
+  journal->want_room = want_room;
+  journal->want_room_context = keeper;
+  uint64_t position = place_recovered(keeper);
+  tks__journal_begin(journal, position, keeper->options.first_seq);
+  keeper->first = keeper->first_position = journal->slot_mask + 1;
+  keeper->recovered = keeper->recovery.records;
+  keeper->holes = position - keeper->first - keeper->recovered;
+  keeper->attempted = keeper->tick_tail = position;
+  atomic_init(&keeper->synced, position);
+  atomic_init(&journal->released, keeper->first);
+  atomic_init(&journal->recycled, keeper->first);
+  atomic_init(&journal->read_to, position);
+  /* Files that were recovered do not count: those that may be are for what comes. */
+  keeper->blocks_max += keeper->recovery.count;
+  if (!keeper->in_files) {
+    keeper->arena_bytes = (size_t)keeper->blocks_max * keeper->segment_bytes;
+    keeper->arena = tks__reserve(keeper->arena_bytes);
+    if (keeper->arena == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the queue");
+  }
+  int errnum = add_block(keeper);
+  while (errnum == 0 && !keeper->in_files && room_end_of(keeper) - position < keeper->ahead * keeper->slot_count)
+    errnum = add_block(keeper);
+  atomic_store_explicit(&journal->can_grow, errnum == 0, memory_order_relaxed);
+  if (errnum != 0 && errnum != ENOBUFS) return tks__fail_errno(error, errnum, "cannot prepare the journal");
+  return TKS_OK;
+}
+
+static int start_thread(tks__keeper *keeper) {
+  pthread_condattr_t attributes;
+  int rc = pthread_condattr_init(&attributes);
+  if (rc != 0) return rc;
+  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  rc = pthread_cond_init(&keeper->changed, &attributes);
+  (void)pthread_condattr_destroy(&attributes);
+  if (rc != 0) return rc;
+  rc = pthread_mutex_init(&keeper->lock, NULL);
+  if (rc != 0) goto no_mutex;
+  sigset_t all, before;
+  (void)sigfillset(&all);
+  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+  rc = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (rc == 0) return 0;
+  (void)pthread_mutex_destroy(&keeper->lock);
+no_mutex:
+  (void)pthread_cond_destroy(&keeper->changed);
+  return rc;
+}
+
+/* Lets go of all segments; those from position `keep_from` to `keep_to` keep their files. */
+static void close_segments(tks__keeper *keeper, uint64_t keep_from, uint64_t keep_to) {
+  while (keeper->spares != NULL) tks__segment_close(pop_spare(keeper), true);
+  tks__journal *journal = &keeper->journal;
+  uint64_t block = journal->slot_mask + 1;
+  for (uint64_t p = keeper->first; p < room_end_of(keeper); p += block)
+    tks__segment_close(tks__journal_block(journal, p)->segment, p + block <= keep_from || p >= keep_to);
+  tks__unreserve(keeper->arena, keeper->arena_bytes);
+}
+
+static void remove_old_names(const tks__keeper *keeper) {
+  for (size_t i = 0; i < keeper->recovery.session_count; i++) {
+    char path[TKS__SEGMENT_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/%llu.names", keeper->options.dir,
+                   (unsigned long long)keeper->recovery.sessions[i]->session);
+    (void)tks__fs_remove(path);
+  }
+}
+
+static void free_keeper(tks__keeper *keeper, bool remove_names) {
+  tks__journal_deinit(&keeper->journal);
+  tks__name_log_deinit(&keeper->names, remove_names);
+  tks__recovery_free(&keeper->recovery);
+  tks__free(keeper);
+}
+
+int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks_error *error) {
+  *out = NULL;
+  tks__keeper *keeper = tks__aligned_alloc(64, sizeof *keeper);
+  if (keeper == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the journal");
+  memset(keeper, 0, sizeof *keeper);
+  keeper->options = *options;
+  keeper->in_files = options->config->journal != 0;
+  int code = open_files(keeper, error);
+  if (code != TKS_OK) {
+    tks__free(keeper);
+    return code;
+  }
+  code = prepare(keeper, error);
+  if (code == TKS_OK) {
+    tell_recovered(keeper);
+    int rc = start_thread(keeper);
+    if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
+  }
+  if (code == TKS_OK) {
+    if (keeper->recovery.torn.records > 0 && options->note_loss != NULL &&
+        !options->note_loss(options->note_context, &keeper->recovery.torn))
+      tks__keeper_note(keeper);
+    *out = keeper;
+    return TKS_OK;
+  }
+  if (keeper->journal.blocks != NULL) {
+    /* What was recovered stays for the next attempt. */
+    close_segments(keeper, keeper->first, keeper->journal.live_from);
+    free_keeper(keeper, true);
+  } else {
+    tks__name_log_deinit(&keeper->names, true);
+    tks__recovery_free(&keeper->recovery);
+    tks__free(keeper);
+  }
+  return code;
+}
+
+/* ------------------------------------------------------------------- stop */
+
+static uint64_t count_records(const tks__keeper *keeper, uint64_t from, uint64_t to) {
+  const tks__journal *journal = &keeper->journal;
+  uint64_t count = 0;
+  for (uint64_t p = from; p < to; p++) {
+    const tks__block *block = tks__journal_block(journal, p);
+    uint64_t i = p & journal->slot_mask;
+    count += i < block->slot_count && tks__slot_stamp(&block->slots[i]) != 0;
+  }
+  return count;
+}
+
+void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept) {
+  (void)pthread_mutex_lock(&keeper->lock);
+  keeper->stopping = true;
+  (void)pthread_cond_signal(&keeper->changed);
+  (void)pthread_mutex_unlock(&keeper->lock);
+  (void)pthread_join(keeper->thread, NULL);
+  keeper->loss_at_ns = 0;
+  note_losses(keeper, tks__clock_monotonic_ns());
+
+  uint64_t released = released_of(keeper);
+  uint64_t tail = keeper->in_files ? tail_of(keeper) : keeper->journal.live_from;
+  *kept = count_records(keeper, released, tail);
+  if (*kept > 0 && keeper->in_files && keeper->options.config->journal_sync_ms > 0) sync_journal(keeper);
+  close_segments(keeper, released, *kept > 0 ? tail : 0);
+  (void)pthread_cond_destroy(&keeper->changed);
+  (void)pthread_mutex_destroy(&keeper->lock);
+  if (*kept == 0) remove_old_names(keeper);
+  free_keeper(keeper, *kept == 0);
+}
+
+void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats) {
+  uint64_t released = released_of(keeper);
+  uint64_t synced = atomic_load_explicit(&keeper->synced, memory_order_relaxed);
+  *stats = (tks__keeper_stats){
+      .recovered = keeper->recovered,
+      .holes = keeper->holes,
+      .bytes = atomic_load_explicit(&keeper->bytes, memory_order_relaxed),
+      .synced = synced > released ? synced : released,
+      .first = keeper->first_position,
+  };
+}

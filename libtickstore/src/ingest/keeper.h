@@ -1,0 +1,60 @@
+/* keeper.h - looks after the journal on a thread of its own: prepares blocks ahead of the producers, takes back what all sinks
+ * have, syncs, and has losses written down.
+ *
+ *   ROOT/journal/S-N.segment   the records (segment.h)
+ *   ROOT/journal/S.names       the names behind their ids (name_log.h)
+ *
+ * S numbers the sessions (openings) that wrote, N the segments of one. A store that was closed with everything written has an empty
+ * ROOT/journal. After a crash the next session finds what is left and has the sinks read it first; files are removed when
+ * all sinks have their records durably.
+ *
+ *   1. Only the keeper adds and takes back blocks. Segments are spare, in a block, or gone.
+ *   2. Only what some sink has read, or what is seen to be published, counts as synced; names are synced before records,
+ *      and the directory before either counts.
+ *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it. */
+#ifndef TKS_INGEST_KEEPER_H
+#define TKS_INGEST_KEEPER_H
+
+#include "ingest/journal.h"
+
+typedef struct tks__keeper tks__keeper;
+
+typedef struct tks__keeper_options {
+  const tks_config *config; /* borrowed, like all pointers here */
+  const tks__log *log;
+  const char *dir; /* ROOT/journal; without config->journal only what an earlier session left there is read */
+  const char *root;
+  const char *store_id; /* 32 characters */
+  tks__symbols *symbols;
+  tks__names *sources;
+  uint64_t first_seq; /* of this session */
+  /* Called on the keeper's thread to write a loss down, or (NULL) what was noted elsewhere; false: ask again later. */
+  bool (*note_loss)(void *context, const tks__loss *loss);
+  void *note_context;
+} tks__keeper_options;
+
+/* Recovers what a crash left, prepares the first block and starts the thread. */
+int tks__keeper_start(const tks__keeper_options *options, tks__keeper **keeper, tks_error *error);
+
+tks__journal *tks__keeper_journal(tks__keeper *keeper);
+
+/* Writer's loop: there are records that no sink has durably, so the clock of the next sync has to run. */
+void tks__keeper_arm(tks__keeper *keeper);
+
+/* Any thread: something wants to be written down (note_loss with NULL). */
+void tks__keeper_note(tks__keeper *keeper);
+
+/* After the writer has ended: removes the files of what all sinks have, syncs and keeps the rest. *kept: how many records no sink or
+ * not every sink has. */
+void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept);
+
+typedef struct tks__keeper_stats {
+  uint64_t recovered; /* records found at start */
+  uint64_t holes;     /* positions of recovered blocks without one */
+  uint64_t bytes;     /* of the files */
+  uint64_t synced;    /* position: all before is synced or durable in all sinks */
+  uint64_t first;     /* the first position of all, recovered ones included */
+} tks__keeper_stats;
+void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats);
+
+#endif

@@ -1,0 +1,50 @@
+/* recovery.h - what a crash left in ROOT/journal.
+ *
+ * Segments are looked through slot by slot: a slot whose stamp fits its place holds a record that put had accepted; an empty one
+ * was never finished; anything else was torn by a loss of power, after the last sync, and is reported. Files that
+ * are not sound segments are set aside as *.damaged. */
+#ifndef TKS_INGEST_RECOVERY_H
+#define TKS_INGEST_RECOVERY_H
+
+#include "base/log.h"
+#include "ingest/journal.h"
+
+typedef struct tks__recovered_segment {
+  tks__segment *segment;
+  const tks__id_map *ids;
+  uint64_t base_seq;
+  uint64_t records;
+} tks__recovered_segment;
+
+typedef struct tks__recovered_session {
+  uint64_t session;
+  tks__id_map ids;
+} tks__recovered_session;
+
+typedef struct tks__recovery {
+  tks__recovered_segment *segments; /* in order of base_seq; each with at least one record */
+  size_t count, capacity;
+  tks__recovered_session **sessions;
+  size_t session_count, session_capacity;
+  uint64_t last_session; /* the highest number in use; 0: none */
+  uint64_t records;
+  uint64_t slot_count; /* of the largest segment; 0: none */
+  uint64_t bytes;
+  tks__loss torn; /* records 0: none */
+} tks__recovery;
+
+typedef struct tks__recovery_options {
+  const char *dir;
+  const char *store_id;
+  tks__symbols *symbols; /* their last_seq is raised to what was found */
+  tks__names *sources;
+  const tks__log *log;
+} tks__recovery_options;
+
+/* TKS_OK, TKS_EIO, TKS_ENOMEM, TKS_ETABLEFULL; on failure nothing is held and nothing was removed. */
+int tks__recovery_load(const tks__recovery_options *options, tks__recovery *recovery, tks_error *error);
+
+/* Gives up what is still held: segments that were handed over have been set to NULL. */
+void tks__recovery_free(tks__recovery *recovery);
+
+#endif
