@@ -23,6 +23,7 @@ int cmd_stats(int argc, char **argv);
 int cmd_recent(int argc, char **argv);
 int cmd_range(int argc, char **argv);
 int cmd_sql(int argc, char **argv);
+int cmd_gaps(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_demo(int argc, char **argv);
 

@@ -32,7 +32,7 @@ static const char help[] =
     "  --metrics FILE  write the live counters there each second, as Prometheus metrics\n"
     "  -h, --help      this text\n";
 
-enum { SHOWN_SYMBOLS = 5, QUEUE_RECORDS = 131072, FLUSH_MS = 500, FLUSH_LIMIT_MS = 15000 };
+enum { SHOWN_SYMBOLS = 5, FLUSH_MS = 500, FLUSH_LIMIT_MS = 15000 };
 
 typedef struct demo_run {
   const char *store;   /* the directory */
@@ -90,7 +90,6 @@ static tks_store *open_store(const char *path) {
   tks_store *store = NULL;
   int code = tks_config_init(&config, sizeof config, TKS_PRESET_PRODUCTION, &error);
   config.queue_policy = TKS_QUEUE_BLOCK;
-  config.queue_records = QUEUE_RECORDS;
   config.block_limit_ms = 10000;
   config.flush_interval_ms = FLUSH_MS;
   config.log = on_log;

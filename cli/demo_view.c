@@ -89,7 +89,8 @@ static void draw_counters(demo_view *view, const tks_store_stats *stats) {
        human_count(stats->dropped, (char[HUMAN_MAX]){0}));
   line(view, "throttled", human_count(stats->throttled, a), "%.1f %% repeat what is stored", share);
   line(view, "accepted", human_count(stats->accepted, a), "up to sequence %" PRIu64, stats->last_seq);
-  line(view, "queued", human_count(stats->queued, a), "%s waiting for SQLite", human_count(sink->backlog, b));
+  line(view, "journal", human_count(sink->backlog, a), "waiting for SQLite, %s on disk",
+       human_bytes(stats->journal_bytes, b));
   line(view, "written", human_count(sink->written, a), "%s transactions, %s each on average",
        human_count(sink->batches, b), human_duration(mean_ns, (char[HUMAN_MAX]){0}));
   line(view, "durable", human_count(stats->durable_seq, a), "sequence; %" PRIu64 " ms behind", stats->durable_lag_ms);
@@ -115,8 +116,8 @@ static void print_line(const demo_view *view, const tks_store_stats *stats, int6
   printf("%4.1f s  %s/s  received %s  throttled %s  queued %" PRIu64 "  written %s  durable %" PRIu64 " (%" PRIu64
          " ms behind)  WAL %s\n",
          (double)(now - view->started_ns) / 1e9, human_count((uint64_t)view->rate, rate),
-         human_count(stats->received, received), human_count(stats->throttled, throttled),
-         stats->queued + sink->backlog, human_count(sink->written, written), stats->durable_seq, stats->durable_lag_ms,
+         human_count(stats->received, received), human_count(stats->throttled, throttled), sink->backlog,
+         human_count(sink->written, written), stats->durable_seq, stats->durable_lag_ms,
          human_bytes(sink->wal_bytes, wal));
 }
 

@@ -12,7 +12,6 @@
 #include "cli.h"
 
 enum {
-  QUEUE_RECORDS = 65536,
   BATCH_RECORDS = 8192, /* large transactions: one costs a page per symbol in it */
   BACKLOG_RECORDS = 262144,
   RING_RECORDS = 16, /* nobody asks this process for recent quotes */
@@ -23,6 +22,7 @@ enum {
   WAIT_NS = 1000000,      /* at first; doubles while nothing is written */
   WAIT_MAX_NS = 64000000,
   FLUSH_SLICE_MS = 500,
+  RECOVERY_LIMIT_MS = 600000,
 };
 
 static _Atomic bool aside; /* the library logs from its own threads */
@@ -54,9 +54,7 @@ bool import_feed_open(import_feed *feed, const import_store *settings, import_re
   config.throttle_relative = settings->throttle;
   config.queue_policy = TKS_QUEUE_BLOCK;
   config.block_limit_ms = BLOCK_LIMIT_MS;
-  config.queue_records = QUEUE_RECORDS;
   config.batch_records = BATCH_RECORDS;
-  config.backlog_records = BACKLOG_RECORDS;
   config.ring_records = RING_RECORDS;
   config.close_limit_ms = CLOSE_LIMIT_MS;
   config.log_level = TKS_LOG_WARN;
@@ -68,7 +66,12 @@ bool import_feed_open(import_feed *feed, const import_store *settings, import_re
   }
   if (tks_open(settings->path, strlen(settings->path), &config, &feed->store, &error) < 0)
     return fail(feed, settings->path, &error);
-  return true;
+  /* What an interrupted session left in the journal has to be on disk: rows that are stored are looked for there. */
+  if (tks_flush(feed->store, RECOVERY_LIMIT_MS, &error) >= 0) return true;
+  fail(feed, "writing what the last session left", &error);
+  tks_close(feed->store, NULL);
+  feed->store = NULL;
+  return false;
 }
 
 void import_feed_begin_file(import_feed *feed, const char *path, const char *unit) {
@@ -151,7 +154,7 @@ static const char *obstacle(const tks_store_stats *stats, bool *fatal) {
       return sink->last_error[0] != '\0' ? sink->last_error : "the disk takes nothing";
     if (sink->backlog > BACKLOG_RECORDS / 2) return "the disk is too slow";
   }
-  return stats->queued + IMPORT_ARRAY > QUEUE_RECORDS ? "the disk is too slow" : NULL;
+  return NULL;
 }
 
 static bool is_degraded(const tks_store_stats *stats) {
@@ -317,5 +320,9 @@ bool import_feed_close(import_feed *feed) {
   /* A transaction a day: of a batch that failed, some days may be there. */
   if (code == TKS_EUNWRITTEN && feed->backend != TKS_DUAL && count_stored(feed, after, stats.last_seq, &found))
     feed->unwritten = stats.last_seq - after - found;
+  if (code == TKS_KEPT) {
+    error = (tks_error){.message = "rows wait in its journal, and are written when it is opened for writing again"};
+    return fail(feed, "closing the store", &error);
+  }
   return code >= 0 || fail(feed, "closing the store", &error);
 }

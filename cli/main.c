@@ -15,6 +15,7 @@ static const struct command {
     {"range", cmd_range, "the quotes of a symbol between two times"},
     {"sql", cmd_sql, "an SQL query over all days"},
     {"stats", cmd_stats, "what is on disk, also as Prometheus metrics"},
+    {"gaps", cmd_gaps, "what was lost, when and why"},
     {"doctor", cmd_doctor, "check every file and say what to do"},
     {"demo", cmd_demo, "a live market through the store, in ten seconds"},
 };

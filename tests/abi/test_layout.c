@@ -29,7 +29,7 @@ OFFSET(tks_quote, source, 60);
 OFFSET(tks_quote, flags, 64);
 OFFSET(tks_quote, reserved, 68);
 
-SIZE(tks_config, 192);
+SIZE(tks_config, 208);
 OFFSET(tks_config, struct_size, 0);
 OFFSET(tks_config, backend, 4);
 OFFSET(tks_config, read_only, 8);
@@ -68,6 +68,9 @@ OFFSET(tks_config, log, 160);
 OFFSET(tks_config, log_context, 168);
 OFFSET(tks_config, broker_id, 176);
 OFFSET(tks_config, broker_id_length, 184);
+OFFSET(tks_config, journal, 192);
+OFFSET(tks_config, journal_sync_ms, 196);
+OFFSET(tks_config, journal_bytes, 200);
 
 SIZE(tks_symbol_info, 96);
 OFFSET(tks_symbol_info, count, 0);
@@ -120,7 +123,7 @@ OFFSET(tks_sink_stats, flush_time_max_us, 120);
 OFFSET(tks_sink_stats, flush_time_buckets, 128);
 OFFSET(tks_sink_stats, last_error, 272);
 
-SIZE(tks_store_stats, 1016);
+SIZE(tks_store_stats, 1056);
 OFFSET(tks_store_stats, struct_size, 0);
 OFFSET(tks_store_stats, backend, 4);
 OFFSET(tks_store_stats, received, 8);
@@ -150,6 +153,23 @@ OFFSET(tks_store_stats, ring_records, 192);
 OFFSET(tks_store_stats, ring_bytes, 200);
 OFFSET(tks_store_stats, read_connections, 208);
 OFFSET(tks_store_stats, sinks, 216);
+OFFSET(tks_store_stats, recovered, 1016);
+OFFSET(tks_store_stats, held, 1024);
+OFFSET(tks_store_stats, journal_bytes, 1032);
+OFFSET(tks_store_stats, journal_seq, 1040);
+OFFSET(tks_store_stats, journal_stalls, 1048);
+
+SIZE(tks_gap, 72);
+OFFSET(tks_gap, from_seq, 0);
+OFFSET(tks_gap, to_seq, 8);
+OFFSET(tks_gap, records, 16);
+OFFSET(tks_gap, first_ns, 24);
+OFFSET(tks_gap, last_ns, 32);
+OFFSET(tks_gap, cause, 40);
+OFFSET(tks_gap, sink, 44);
+OFFSET(tks_gap, symbol, 48);
+OFFSET(tks_gap, reserved, 52);
+OFFSET(tks_gap, reserved1, 56);
 
 SIZE(tks_day_info, 216);
 OFFSET(tks_day_info, day_ns, 0);
