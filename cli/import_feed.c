@@ -321,6 +321,8 @@ bool import_feed_close(import_feed *feed) {
   if (code == TKS_EUNWRITTEN && feed->backend != TKS_DUAL && count_stored(feed, after, stats.last_seq, &found))
     feed->unwritten = stats.last_seq - after - found;
   if (code == TKS_KEPT) {
+    if (count_stored(feed, stats.first_seq - 1, stats.last_seq, &found))
+      feed->unwritten = stats.accepted - stats.dropped - found;
     error = (tks_error){.message = "rows wait in its journal, and are written when it is opened for writing again"};
     return fail(feed, "closing the store", &error);
   }

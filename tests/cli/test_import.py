@@ -641,16 +641,21 @@ class Once(ImportTest):
                 killed += self.kill_and_finish(path, rows, moments, "sqlite")[0]
         self.assertGreater(killed, 0)
 
-    # Not with both sinks: a killed dual import may leave rows twice, as --help and docs/durability.md say.
-    def test_killed_with_json(self):
+    def killed_with(self, backend, rounds):
         rows = 60_000
         path = self.spread(rows)
         picks = random.Random(os.environ.get("TICKSTORE_TEST_SEED"))
-        for _ in range(3):
+        for _ in range(rounds):
             shutil.rmtree(self.store, ignore_errors=True)
             moments = [picks.uniform(0.01, 0.2) for _ in range(2)]
             with self.subTest(moments=moments):
-                self.kill_and_finish(path, rows, moments, "json")
+                self.kill_and_finish(path, rows, moments, backend)
+
+    def test_killed_with_json(self):
+        self.killed_with("json", 3)
+
+    def test_killed_with_both(self):
+        self.killed_with("dual", 6)
 
     def test_killed_among_many_small_files(self):
         for i in range(200):

@@ -250,10 +250,31 @@ Test(disk_full, a_day_that_cannot_be_begun) {
   cr_assert_eq(store_json_seqs(root), 2000);
 }
 
-/* What cannot be written by the end of close is lost, and said to be. */
+/* What cannot be written by the end of close waits in the journal. */
+Test(disk_full, close_keeps_what_is_missing) {
+  NEED_DISK();
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 100;
+  open_with(&config);
+  fill(ballast, 0);
+  put_some(1234);
+  cr_assert_eq(tks_close(store, NULL), TKS_KEPT);
+  store = NULL;
+  cr_assert_eq(unlink(ballast), 0);
+  open_with(&config);
+  cr_assert_eq(store_stats(store).recovered, 1234);
+  put_some(10);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(root), 1244);
+  cr_assert_eq(store_json_seqs(root), 1244);
+}
+
+/* Without the journal it is lost, and said to be. */
 Test(disk_full, close_tells_how_many_are_missing) {
   NEED_DISK();
   tks_config config = store_config(TKS_DUAL);
+  config.journal = 0;
   config.close_limit_ms = 100;
   open_with(&config);
   fill(ballast, 0);

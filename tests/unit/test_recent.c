@@ -79,6 +79,8 @@ Test(recent, model_dual) { model_rounds(TKS_DUAL); }
 /* A dropped record is in the ring, so it is recent; on disk it never was. */
 Test(recent, dropped_records_are_recent) {
   tks_config config = store_config(TKS_DUAL);
+  config.journal = 0;
+  config.backlog_records = 0;
   config.queue_records = config.batch_records = 16;
   config.ring_records = 20;
   open_with(&config);
@@ -101,6 +103,8 @@ Test(recent, dropped_records_are_recent) {
 /* A symbol whose every record was dropped is nowhere on disk, but has a latest quote. */
 Test(recent, a_symbol_that_lives_in_its_ring_only) {
   tks_config config = store_config(TKS_SQLITE);
+  config.journal = 0;
+  config.backlog_records = 0;
   config.queue_records = config.batch_records = 16;
   open_with(&config);
   bool found = false;

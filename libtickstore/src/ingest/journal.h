@@ -109,9 +109,11 @@ uint64_t tks__journal_lose(tks__journal *journal, uint32_t symbol);
 /* Waits until there may be room, at most until the monotonic deadline; false: there was none in time. */
 bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns);
 
-/* Whether waiting a moment will do: the keeper is about to add a block. */
+/* Whether waiting a moment will do: the keeper is about to add a block, or has one to take back. */
 static inline bool tks__journal_can_grow(const tks__journal *journal) {
-  return atomic_load_explicit(&journal->can_grow, memory_order_acquire);
+  return atomic_load_explicit(&journal->can_grow, memory_order_acquire) ||
+         atomic_load_explicit(&journal->released, memory_order_acquire) >
+             atomic_load_explicit(&journal->recycled, memory_order_acquire) + journal->slot_mask;
 }
 
 /* Any thread: lets every waiting producer go (they find the store closing). */

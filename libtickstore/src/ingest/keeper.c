@@ -441,7 +441,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   while (errnum == 0 && !keeper->in_files && room_end_of(keeper) - position < keeper->ahead * keeper->slot_count)
     errnum = add_block(keeper);
   atomic_store_explicit(&journal->can_grow, errnum == 0, memory_order_relaxed);
-  if (errnum != 0 && errnum != ENOBUFS) return tks__fail_errno(error, errnum, "cannot prepare the journal");
+  if (errnum != 0 && errnum != ENOBUFS) return tks__fail_errno(error, errnum, "cannot prepare %s", keeper->options.dir);
   return TKS_OK;
 }
 
