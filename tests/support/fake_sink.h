@@ -29,10 +29,9 @@ typedef struct fake_tape {
   uint64_t first_seq;
   uint64_t calls[FAKE_OPS]; /* begun */
   uint64_t ended[FAKE_OPS];
-  uint64_t last_write_batches; /* handed to the last write */
-  uint64_t last_write_records;
-  int64_t tended_at_ns; /* the time given to the last tend */
-  uint8_t *state;       /* by seq - first_seq: see fake_sink.c */
+  uint64_t last_write_records; /* handed to the last write */
+  int64_t tended_at_ns;        /* the time given to the last tend */
+  uint8_t *state;              /* by seq - first_seq: see fake_sink.c */
   uint64_t capacity;
   uint64_t stored;   /* records that it has */
   uint64_t doubled;  /* records given again after a success that no failed sync took back */

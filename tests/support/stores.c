@@ -134,11 +134,12 @@ bool store_adds_up(const tks_store_stats *stats) {
   for (int i = 0; i < 2; i++) {
     const tks_sink_stats *s = &stats->sinks[i];
     if (s->state == TKS_SINK_OFF) continue;
-    if (stats->accepted == s->written + s->backlog + stats->queued + s->lost + stats->dropped) continue;
+    if (stats->accepted + stats->recovered == s->written + s->backlog + s->lost + stats->dropped) continue;
     ok = false;
-    (void)fprintf(stderr, "sink %u: accepted %llu, written %llu, backlog %llu, queued %llu, lost %llu, dropped %llu\n",
-                  s->sink, (unsigned long long)stats->accepted, (unsigned long long)s->written,
-                  (unsigned long long)s->backlog, (unsigned long long)stats->queued, (unsigned long long)s->lost,
+    (void)fprintf(stderr,
+                  "sink %u: accepted %llu, recovered %llu, written %llu, backlog %llu, lost %llu, dropped %llu\n",
+                  s->sink, (unsigned long long)stats->accepted, (unsigned long long)stats->recovered,
+                  (unsigned long long)s->written, (unsigned long long)s->backlog, (unsigned long long)s->lost,
                   (unsigned long long)stats->dropped);
   }
   return ok;

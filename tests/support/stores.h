@@ -38,7 +38,8 @@ tks_quote *store_read_on(tks_store *store, const tks_range *range, size_t capaci
 /* Waits until a condition on the statistics holds; false after WAIT_LIMIT_S. */
 bool store_wait(tks_store *store, bool (*condition)(const tks_store_stats *stats, void *context), void *context);
 
-/* accepted = written + backlog + queued + lost + dropped, for each sink that is on; says on stderr what does not fit. */
+/* accepted + recovered = written + backlog + lost + dropped, for each sink that is on; says on stderr what does not
+ * fit. */
 bool store_adds_up(const tks_store_stats *stats);
 
 /* ---- what lies on disk, looked at without the library */
