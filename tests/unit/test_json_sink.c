@@ -41,8 +41,18 @@ static void on_log(void *context, int32_t level, const char *message, size_t len
 
 static const tks__log test_log = {on_log, NULL, TKS_LOG_INFO};
 
+static uint64_t first_seq = 1;
+
 static void open_sink_idle(uint32_t late_close_s) {
-  tks__json_sink_options options = {&layout, &symbols, &sources, &test_log, "bro\"ker", late_close_s};
+  const tks__json_sink_options options = {
+      .layout = &layout,
+      .symbols = &symbols,
+      .sources = &sources,
+      .log = &test_log,
+      .broker_id = "bro\"ker",
+      .first_seq = first_seq,
+      .late_close_s = late_close_s,
+  };
   sink = tks__json_sink_new(&options);
   cr_assert_not_null(sink);
 }
@@ -553,4 +563,18 @@ Test(json_sink, a_day_is_not_sealed_before_it_is_synced) {
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(100, 3);
   free(list);
+}
+
+/* After a crash the journal gives again what the sink may have, the first of it alone to begin with. */
+Test(json_sink, what_an_earlier_session_wrote_may_come_again) {
+  record_list *lists[3] = {make_list(1, 100, 3), make_list(101, 100, 3), make_list(201, 100, 3)};
+  open_sink();
+  cr_assert_eq(write_lists(lists, 2), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  first_seq = 301;
+  open_sink();
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_one(lists[i]), TKS_OK, "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(300, 3);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }

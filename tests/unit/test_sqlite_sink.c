@@ -55,6 +55,7 @@ static void set_up(void) {
                   .checkpoint_pages = 1000,
                   .temp_store_memory = 1,
                   .page_cache_bytes = UINT64_C(4) << 20},
+      .first_seq = 1,
       .max_open_days = 4,
       .late_close_s = 3600,
   };
@@ -79,7 +80,9 @@ static void tear_down(void) {
 
 TestSuite(sqlite_sink, .init = set_up, .fini = tear_down);
 
+/* A session of its own. */
 static void start(void) {
+  options.first_seq = next_seq;
   sink = tks__sqlite_sink_new(&options);
   cr_assert_not_null(sink);
 }
@@ -726,3 +729,18 @@ static void random_life(uint32_t synchronous) {
 
 Test(sqlite_sink, random_life_with_full_syncs) { random_life(TKS_SYNC_FULL); }
 Test(sqlite_sink, random_life_with_normal_syncs) { random_life(TKS_SYNC_NORMAL); }
+
+/* After a crash the journal gives again what the sink may have, the first of it alone to begin with. */
+Test(sqlite_sink, what_an_earlier_session_wrote_may_come_again) {
+  start();
+  record_list *lists[3] = {RECORDS(0, 1, 0), RECORDS(1, 0), RECORDS(0, 0)};
+  cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_OK);
+  start();
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_lists(&lists[i], 1), TKS_OK, "%s", error.message);
+  cr_assert_not(beside_exists(0, ".damaged-1"));
+  cr_assert_not(beside_exists(1, ".damaged-1"));
+  cr_assert_eq(rows_of(0), 5);
+  cr_assert_eq(rows_of(1), 2);
+  for (int i = 0; i < 3; i++) free(lists[i]);
+}
