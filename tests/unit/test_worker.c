@@ -47,7 +47,7 @@ static tks__job run_job(tks__job job) {
 
 static tks__job run(tks__job_kind kind) { return run_job((tks__job){.kind = kind}); }
 
-static tks__job write(uint64_t from, size_t max) {
+static tks__job write_from(uint64_t from, size_t max) {
   return run_job((tks__job){.kind = TKS__JOB_WRITE, .from = from, .max = max});
 }
 
@@ -71,7 +71,7 @@ Test(worker, does_one_job_after_the_other) {
   uint64_t from = journal.journal.live_from;
   for (uint64_t i = 0; i < 200; i++) {
     put(5);
-    tks__job job = write(from, 1000);
+    tks__job job = write_from(from, 1000);
     cr_assert_eq(job.code, TKS_OK);
     cr_assert_eq(job.part.count, 5);
     cr_assert_eq(job.part.through, from + 5);
@@ -87,11 +87,11 @@ Test(worker, does_one_job_after_the_other) {
 Test(worker, takes_no_more_than_it_is_told_to) {
   put(100);
   uint64_t from = journal.journal.live_from;
-  tks__job job = write(from, 70);
+  tks__job job = write_from(from, 70);
   cr_assert_eq(job.part.count, 70);
   cr_assert_eq(job.part.through, from + 70);
   cr_assert_eq(fake_stored(&tape), 70);
-  job = write(job.part.through, 70);
+  job = write_from(job.part.through, 70);
   cr_assert_eq(job.part.count, 30);
   cr_assert_eq(fake_stored(&tape), 100);
 }
@@ -102,16 +102,16 @@ Test(worker, stops_before_a_record_that_is_not_published) {
   uint64_t claimed = journal_claim(&journal);
   put(10);
   uint64_t from = journal.journal.live_from;
-  tks__job job = write(from, 1000);
+  tks__job job = write_from(from, 1000);
   cr_assert_eq(job.part.count, 10);
   cr_assert_eq(job.part.through, claimed);
-  job = write(claimed, 1000);
+  job = write_from(claimed, 1000);
   cr_assert_eq(job.code, TKS_OK);
   cr_assert_eq(job.part.count, 0);
   cr_assert_eq(job.part.through, claimed);
   cr_assert_eq(fake_calls(&tape, FAKE_WRITE), 1);
   journal_fill(&journal, claimed, &(tks__record){.symbol = 1});
-  cr_assert_eq(write(claimed, 1000).part.count, 11);
+  cr_assert_eq(write_from(claimed, 1000).part.count, 11);
   cr_assert_eq(fake_stored(&tape), 21);
 }
 
