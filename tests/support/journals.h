@@ -6,7 +6,7 @@
 
 typedef struct test_journal {
   tks__journal journal;
-  tks__segment *segments[8192]; /* all that were ever added */
+  tks__segment *segments[16384]; /* all that were ever added */
   size_t count;
   _Atomic uint64_t wakes;
 } test_journal;
