@@ -37,6 +37,11 @@ void fake_tape_deinit(fake_tape *tape) {
   free(tape->state);
 }
 
+void fake_tape_reopen(fake_tape *tape) {
+  for (uint64_t i = 0; i < tape->capacity; i++) tape->state[i] &= STORED | SYNCED;
+  tape->calls[FAKE_CLOSE] = tape->ended[FAKE_CLOSE] = 0;
+}
+
 static void lock(fake_tape *tape) { (void)pthread_mutex_lock(&tape->lock); }
 static void unlock(fake_tape *tape) { (void)pthread_mutex_unlock(&tape->lock); }
 

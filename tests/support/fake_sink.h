@@ -41,6 +41,9 @@ typedef struct fake_tape {
 void fake_tape_init(fake_tape *tape, uint64_t first_seq);
 void fake_tape_deinit(fake_tape *tape);
 
+/* For a sink of the next session on the tape of one that was closed: it has what was stored, and may be given it again. */
+void fake_tape_reopen(fake_tape *tape);
+
 /* A sink on this tape; `id` is TKS_SQLITE or TKS_JSON. */
 tks__sink *fake_sink_new(fake_tape *tape, uint32_t id, bool durable_on_write);
 

@@ -1,5 +1,6 @@
 #include "support/records.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "support/random.h"
@@ -34,4 +35,25 @@ bool record_is_whole(const tks__record *record) {
   tks__record expected = record_of((uint64_t)record->recv_ns, record->symbol);
   expected.seq = record->seq;
   return memcmp(&expected, record, sizeof expected) == 0;
+}
+
+record_list *record_list_new(size_t count) {
+  record_list *list = calloc(1, sizeof *list + count * sizeof list->records[0]);
+  if (list == NULL) abort();
+  list->count = count;
+  return list;
+}
+
+int record_lists_write(tks__sink *sink, record_list *const *lists, size_t count, tks_error *error) {
+  size_t total = 0;
+  for (size_t i = 0; i < count; i++) total += lists[i]->count;
+  record_list *all = record_list_new(total);
+  total = 0;
+  for (size_t i = 0; i < count; i++) {
+    memcpy(all->records + total, lists[i]->records, lists[i]->count * sizeof all->records[0]);
+    total += lists[i]->count;
+  }
+  int code = sink->ops->write(sink, all->records, total, error);
+  free(all);
+  return code;
 }

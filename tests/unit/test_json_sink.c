@@ -19,6 +19,7 @@
 #include "persist/json_day.h"
 #include "support/faults.h"
 #include "support/random.h"
+#include "support/records.h"
 #include "support/scratch.h"
 
 #define NOON (INT64_C(1768824000) * TKS__NS_PER_S) /* 2026-01-19T12:00:00Z */
@@ -40,8 +41,18 @@ static void on_log(void *context, int32_t level, const char *message, size_t len
 
 static const tks__log test_log = {on_log, NULL, TKS_LOG_INFO};
 
+static uint64_t first_seq = 1;
+
 static void open_sink_idle(uint32_t late_close_s) {
-  tks__json_sink_options options = {&layout, &symbols, &sources, &test_log, "bro\"ker", late_close_s};
+  const tks__json_sink_options options = {
+      .layout = &layout,
+      .symbols = &symbols,
+      .sources = &sources,
+      .log = &test_log,
+      .broker_id = "bro\"ker",
+      .first_seq = first_seq,
+      .late_close_s = late_close_s,
+  };
   sink = tks__json_sink_new(&options);
   cr_assert_not_null(sink);
 }
@@ -92,32 +103,29 @@ static void tear_down(void) {
 
 TestSuite(json_sink, .init = set_up, .fini = tear_down);
 
-/* ---------------------------------------------------------------- batches */
+/* ---------------------------------------------------------------- records */
 
 /* Records with the numbers first.., spread over `symbol_count` symbols and the two days around midnight. */
-static tks__batch *make_batch(uint64_t first, size_t count, uint32_t symbol_count) {
-  tks__batch *batch = calloc(1, sizeof *batch + count * sizeof batch->records[0]);
-  cr_assert_not_null(batch);
+static record_list *make_list(uint64_t first, size_t count, uint32_t symbol_count) {
+  record_list *list = record_list_new(count);
   for (size_t i = 0; i < count; i++) {
     uint64_t seq = first + i;
-    batch->records[i] = (tks__record){.ts_ns = NOON + (seq % 7 < 5 ? 0 : TKS__NS_PER_DAY) + (int64_t)seq,
-                                      .seq = seq,
-                                      .bid = (double)seq / 100,
-                                      .ask = seq % 11 == 0 ? (double)NAN : (double)seq / 100 + 0.01,
-                                      .symbol = (uint32_t)(seq % symbol_count) + 1,
-                                      .source = (uint32_t)(seq % 2),
-                                      .recv_ns = (int64_t)seq};
+    list->records[i] = (tks__record){.ts_ns = NOON + (seq % 7 < 5 ? 0 : TKS__NS_PER_DAY) + (int64_t)seq,
+                                     .seq = seq,
+                                     .bid = (double)seq / 100,
+                                     .ask = seq % 11 == 0 ? (double)NAN : (double)seq / 100 + 0.01,
+                                     .symbol = (uint32_t)(seq % symbol_count) + 1,
+                                     .source = (uint32_t)(seq % 2),
+                                     .recv_ns = (int64_t)seq};
   }
-  batch->count = count;
-  batch->last_seq = first + count - 1;
-  return batch;
+  return list;
 }
 
-static int write_batches(tks__batch **batches, size_t count) {
-  return sink->ops->write(sink, (const tks__batch *const *)batches, count, &error);
+static int write_lists(record_list *const *lists, size_t count) {
+  return record_lists_write(sink, lists, count, &error);
 }
 
-static int write_one(tks__batch *batch) { return write_batches(&batch, 1); }
+static int write_one(record_list *list) { return write_lists(&list, 1); }
 
 static int sync_sink(void) { return sink->ops->sync(sink, &error); }
 
@@ -174,9 +182,9 @@ Test(json_sink, writes_each_record_to_the_file_of_its_own_day) {
   cr_assert_str_eq(sink->ops->name, "json");
   cr_assert_eq(sink->ops->id, TKS_JSON);
   cr_assert_not(sink->durable_on_write);
-  tks__batch *batches[2] = {make_batch(1, 500, 3), make_batch(501, 250, 3)};
-  cr_assert_eq(write_batches(batches, 2), TKS_OK);
-  cr_assert_eq(write_batches(batches, 0), TKS_OK);
+  record_list *lists[2] = {make_list(1, 500, 3), make_list(501, 250, 3)};
+  cr_assert_eq(write_lists(lists, 2), TKS_OK);
+  cr_assert_eq(write_lists(lists, 0), TKS_OK);
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_eq(gauge(&sink->gauges.open_files), 6);
   expect_all(750, 3);
@@ -186,22 +194,22 @@ Test(json_sink, writes_each_record_to_the_file_of_its_own_day) {
   cr_assert_eq(stat(path, &st), 0);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(750, 3);
-  free(batches[0]);
-  free(batches[1]);
+  free(lists[0]);
+  free(lists[1]);
 }
 
 Test(json_sink, what_comes_again_is_written_once) {
-  tks__batch *batches[3] = {make_batch(1, 300, 5), make_batch(301, 300, 5), make_batch(601, 300, 5)};
+  record_list *lists[3] = {make_list(1, 300, 5), make_list(301, 300, 5), make_list(601, 300, 5)};
   open_sink();
-  for (size_t n = 1; n <= 3; n++) cr_assert_eq(write_batches(batches, n), TKS_OK);
+  for (size_t n = 1; n <= 3; n++) cr_assert_eq(write_lists(lists, n), TKS_OK);
   cr_assert_eq(warnings, 0, "a retry is nothing to be told");
   cr_assert_eq(close_sink(), TKS_OK);
   open_sink();
-  cr_assert_eq(write_batches(batches, 3), TKS_OK);
+  cr_assert_eq(write_lists(lists, 3), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   cr_assert_eq(warnings, 1, "to a new sink these are not retries");
   expect_all(900, 5);
-  for (int i = 0; i < 3; i++) free(batches[i]);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }
 
 static int write_count;
@@ -212,28 +220,28 @@ static int count_writes(tks__fs_op op, const char *path) {
   return 0;
 }
 
-Test(json_sink, one_write_per_file_and_batch) {
-  tks__batch *batch = make_batch(1, 1000, 2);
+Test(json_sink, one_write_per_file_and_call) {
+  record_list *list = make_list(1, 1000, 2);
   open_sink();
-  cr_assert_eq(write_one(batch), TKS_OK);
-  free(batch);
-  batch = make_batch(1001, 1000, 2);
+  cr_assert_eq(write_one(list), TKS_OK);
+  free(list);
+  list = make_list(1001, 1000, 2);
   atomic_store(&tks__fs_fault, count_writes);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   atomic_store(&tks__fs_fault, NULL);
   cr_assert_eq(write_count, 4, "two symbols, two days");
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, more_files_than_may_be_open) {
   open_narrow_sink();
   size_t count = 4 * MANY_SYMBOLS;
-  tks__batch *first = make_batch(1, count, MANY_SYMBOLS), *second = make_batch(count + 1, count, MANY_SYMBOLS);
-  tks__batch *both[2] = {first, second};
+  record_list *first = make_list(1, count, MANY_SYMBOLS), *second = make_list(count + 1, count, MANY_SYMBOLS);
+  record_list *both[2] = {first, second};
   cr_assert_eq(write_one(first), TKS_OK);
   cr_assert_leq(gauge(&sink->gauges.open_files), 64);
-  cr_assert_eq(write_batches(both, 2), TKS_OK);
-  cr_assert_eq(write_batches(both, 2), TKS_OK);
+  cr_assert_eq(write_lists(both, 2), TKS_OK);
+  cr_assert_eq(write_lists(both, 2), TKS_OK);
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_eq(warnings, 0);
   expect_all(2 * count, MANY_SYMBOLS);
@@ -248,21 +256,21 @@ Test(json_sink, makes_do_with_few_descriptors) {
   limit.rlim_cur = (rlim_t)next + 10;
   cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
   open_sink();
-  tks__batch *batch = make_batch(1, 400, 100);
-  cr_assert_eq(write_one(batch), TKS_OK, "%s", error.message);
+  record_list *list = make_list(1, 400, 100);
+  cr_assert_eq(write_one(list), TKS_OK, "%s", error.message);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(400, 100);
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, more_records_than_one_pass) {
   enum { MANY = 150000 };
   open_sink();
-  tks__batch *batches[3] = {make_batch(1, MANY, 3), make_batch(MANY + 1, 0, 1), make_batch(MANY + 1, 10, 3)};
-  cr_assert_eq(write_batches(batches, 3), TKS_OK);
+  record_list *lists[3] = {make_list(1, MANY, 3), make_list(MANY + 1, 0, 1), make_list(MANY + 1, 10, 3)};
+  cr_assert_eq(write_lists(lists, 3), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(MANY + 10, 3);
-  for (int i = 0; i < 3; i++) free(batches[i]);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }
 
 Test(json_sink, one_sick_file_does_not_keep_the_others_from_being_written) {
@@ -272,8 +280,8 @@ Test(json_sink, one_sick_file_does_not_keep_the_others_from_being_written) {
   cr_assert_eq(tks__fs_mkdirs(dir, scratch), 0);
   cr_assert_eq(symlink("/nowhere/else", path), 0);
   open_sink();
-  tks__batch *batch = make_batch(1, 100, 3);
-  cr_assert_eq(write_one(batch), TKS_EIO);
+  record_list *list = make_list(1, 100, 3);
+  cr_assert_eq(write_one(list), TKS_EIO);
   cr_assert_not_null(strstr(error.message, "json/EUR%2FUSD/2026-01-19.jsonl: it is a symbolic link"), "%s",
                      error.message);
   tks__json_day out;
@@ -282,17 +290,17 @@ Test(json_sink, one_sick_file_does_not_keep_the_others_from_being_written) {
   tks__json_day_free(&out);
   cr_assert_eq(unlink(path), 0);
   cr_assert_eq(mkdir(path, 0777), 0);
-  cr_assert_eq(write_one(batch), TKS_EIO);
+  cr_assert_eq(write_one(list), TKS_EIO);
   cr_assert_not_null(strstr(error.message, "it is not a regular file"), "%s", error.message);
   cr_assert_eq(rmdir(path), 0);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(100, 3);
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, continues_behind_a_line_cut_by_a_crash) {
-  tks__batch *first = make_batch(1, 100, 2), *second = make_batch(101, 100, 2);
+  record_list *first = make_list(1, 100, 2), *second = make_list(101, 100, 2);
   open_sink();
   cr_assert_eq(write_one(first), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
@@ -323,24 +331,24 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
   return fault_code;
 }
 
-/* One run: two batches and syncs, with files closed early if there are many symbols. The k-th call fails; each step is
+/* One run: two writes and syncs, with files closed early if there are many symbols. The k-th call fails; each step is
  * tried until it succeeds, as the writer would. */
 static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
   size_t count = symbol_count * 4;
-  tks__batch *batches[2] = {make_batch(1, count, symbol_count), make_batch(count + 1, count, symbol_count)};
+  record_list *lists[2] = {make_list(1, count, symbol_count), make_list(count + 1, count, symbol_count)};
   open_narrow_sink();
   faults_left = k;
   fault_hit = false;
   if (memory) fail_allocation((uint64_t)k);
   else atomic_store(&tks__fs_fault, fail_at_zero);
   int failures = 0, rc;
-  while ((rc = write_one(batches[0])) != TKS_OK) {
+  while ((rc = write_one(lists[0])) != TKS_OK) {
     cr_assert_eq(rc, memory ? TKS_ENOMEM : fault_code == ENOSPC ? TKS_EDISKFULL : TKS_EIO);
     cr_assert_gt(strlen(error.message), 10);
     cr_assert_lt(++failures, 3);
   }
   while (sync_sink() != TKS_OK) cr_assert_lt(++failures, 3);
-  while (write_batches(batches, 2) != TKS_OK) cr_assert_lt(++failures, 3);
+  while (write_lists(lists, 2) != TKS_OK) cr_assert_lt(++failures, 3);
   while (sync_sink() != TKS_OK) cr_assert_lt(++failures, 3);
   atomic_store(&tks__fs_fault, NULL);
   bool hit = memory ? allocations_work() : fault_hit;
@@ -348,8 +356,8 @@ static bool run_with_fault(bool memory, int k, uint32_t symbol_count) {
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(2 * count, symbol_count);
   cr_assert_eq(warnings, 0);
-  free(batches[0]);
-  free(batches[1]);
+  free(lists[0]);
+  free(lists[1]);
   scratch_clear(scratch);
   return hit;
 }
@@ -396,15 +404,15 @@ Test(json_sink, random_faults_lose_and_double_nothing, .timeout = 300) {
   for (int round = 0; round < 25; round++) {
     uint64_t next = 1;
     size_t written = 0;
-    tks__batch *batches[8];
+    record_list *lists[8];
     open_sink();
     for (size_t b = 0; b < 8; b++) {
       size_t count = random_below(&source, 300) + 1;
-      batches[b] = make_batch(next, count, 20);
+      lists[b] = make_list(next, count, 20);
       next += count;
       atomic_store(&tks__fs_fault, fail_at_random);
       int tries = 0;
-      while (write_batches(batches + written, b + 1 - written) != TKS_OK)
+      while (write_lists(lists + written, b + 1 - written) != TKS_OK)
         if (++tries == 200) atomic_store(&tks__fs_fault, NULL);
       atomic_store(&tks__fs_fault, fail_at_random);
       if (random_below(&source, 2)) (void)sync_sink();
@@ -418,7 +426,7 @@ Test(json_sink, random_faults_lose_and_double_nothing, .timeout = 300) {
     cr_assert_eq(sync_sink(), TKS_OK, "%s", error.message);
     cr_assert_eq(close_sink(), TKS_OK);
     expect_all(next - 1, 20);
-    for (size_t b = 0; b < 8; b++) free(batches[b]);
+    for (size_t b = 0; b < 8; b++) free(lists[b]);
     scratch_clear(scratch);
   }
 }
@@ -426,19 +434,19 @@ Test(json_sink, random_faults_lose_and_double_nothing, .timeout = 300) {
 /* A real short write: the kernel takes a part of the lines and refuses the rest. */
 Test(json_sink, a_full_disk_cuts_nothing_and_doubles_nothing) {
   (void)signal(SIGXFSZ, SIG_IGN);
-  tks__batch *batch = make_batch(1, 300, 2);
+  record_list *list = make_list(1, 300, 2);
   for (rlim_t bytes = 1; bytes < 12000; bytes += 997) {
     struct rlimit limit = {bytes, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
     open_sink();
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    cr_assert_neq(write_one(batch), TKS_OK);
+    cr_assert_neq(write_one(list), TKS_OK);
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
-    cr_assert_eq(write_one(batch), TKS_OK);
+    cr_assert_eq(write_one(list), TKS_OK);
     cr_assert_eq(close_sink(), TKS_OK);
     expect_all(300, 2);
     scratch_clear(scratch);
   }
-  free(batch);
+  free(list);
 }
 
 static int syncs, sync_failures;
@@ -452,33 +460,33 @@ static int watch_syncs(tks__fs_op op, const char *path) {
 }
 
 Test(json_sink, syncs_each_file_that_was_written_and_no_other) {
-  tks__batch *batch = make_batch(1, 100, 3);
+  record_list *list = make_list(1, 100, 3);
   open_sink();
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   atomic_store(&tks__fs_fault, watch_syncs);
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_eq(syncs, 6);
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_eq(syncs, 6);
-  free(batch);
-  batch = make_batch(101, 1, 3);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  free(list);
+  list = make_list(101, 1, 3);
+  cr_assert_eq(write_one(list), TKS_OK);
   sync_failures = 1;
   cr_assert_eq(sync_sink(), TKS_EIO);
   cr_assert_not_null(strstr(error.message, "cannot sync json/"), "%s", error.message);
   cr_assert_eq(sync_sink(), TKS_OK, "of lines that were written anew");
   cr_assert_eq(syncs, 8);
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, files_closed_early_are_synced_first) {
-  tks__batch *batch = make_batch(1, 4 * MANY_SYMBOLS, MANY_SYMBOLS);
+  record_list *list = make_list(1, 4 * MANY_SYMBOLS, MANY_SYMBOLS);
   open_narrow_sink();
   atomic_store(&tks__fs_fault, watch_syncs);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_geq(syncs, MANY_SYMBOLS + 64);
-  free(batch);
+  free(list);
 }
 
 static int lose_lines(tks__fs_op op, const char *path) {
@@ -491,31 +499,31 @@ static int lose_lines(tks__fs_op op, const char *path) {
 }
 
 Test(json_sink, lines_lost_by_a_failed_sync_are_written_again) {
-  tks__batch *batch = make_batch(1, 20, 1);
-  for (size_t i = 0; i < batch->count; i++) {
-    batch->records[i].symbol = 2;
-    batch->records[i].ts_ns = NOON;
+  record_list *list = make_list(1, 20, 1);
+  for (size_t i = 0; i < list->count; i++) {
+    list->records[i].symbol = 2;
+    list->records[i].ts_ns = NOON;
   }
   open_sink();
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   atomic_store(&tks__fs_fault, lose_lines);
   cr_assert_eq(sync_sink(), TKS_EIO);
-  cr_assert_eq(write_one(batch), TKS_OK, "as the writer does after a failed sync");
+  cr_assert_eq(write_one(list), TKS_OK, "as the writer does after a failed sync");
   cr_assert_eq(sync_sink(), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   tks__json_day day;
   cr_assert_eq(tks__json_day_read(&layout, &symbols, &sources, 2, tks__utc_day(NOON), &day, &error), TKS_OK);
   cr_assert_eq(day.count, 20);
   tks__json_day_free(&day);
-  free(batch);
+  free(list);
 }
 
 /* ----------------------------------------------------------------- tending */
 
 Test(json_sink, closes_past_days_when_they_are_idle) {
-  tks__batch *batch = make_batch(1, 100, 3);
+  record_list *list = make_list(1, 100, 3);
   open_sink_idle(0);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   cr_assert_eq(sink->ops->tend(sink, NOON, &error), TKS_OK);
   cr_assert_eq(gauge(&sink->gauges.open_files), 6, "neither day is over");
   cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_OK);
@@ -526,26 +534,26 @@ Test(json_sink, closes_past_days_when_they_are_idle) {
   cr_assert_eq(sink->ops->tend(sink, NOON + 5 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(gauge(&sink->gauges.open_files), 0);
   cr_assert_eq(gauge(&sink->gauges.rotations), 2);
-  cr_assert_eq(write_one(batch), TKS_OK, "all of it is known from the files");
+  cr_assert_eq(write_one(list), TKS_OK, "all of it is known from the files");
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(100, 3);
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, a_past_day_stays_open_for_late_records) {
-  tks__batch *batch = make_batch(1, 100, 3);
+  record_list *list = make_list(1, 100, 3);
   open_sink();
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   cr_assert_eq(sink->ops->tend(sink, NOON + 9 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(gauge(&sink->gauges.open_files), 6);
   cr_assert_eq(gauge(&sink->gauges.rotations), 0);
-  free(batch);
+  free(list);
 }
 
 Test(json_sink, a_day_is_not_sealed_before_it_is_synced) {
-  tks__batch *batch = make_batch(1, 100, 3);
+  record_list *list = make_list(1, 100, 3);
   open_sink_idle(0);
-  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(write_one(list), TKS_OK);
   sync_failures = 1;
   atomic_store(&tks__fs_fault, watch_syncs);
   cr_assert_eq(sink->ops->tend(sink, NOON + TKS__NS_PER_DAY, &error), TKS_EIO);
@@ -554,5 +562,19 @@ Test(json_sink, a_day_is_not_sealed_before_it_is_synced) {
   cr_assert_eq(gauge(&sink->gauges.rotations), 1);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(100, 3);
-  free(batch);
+  free(list);
+}
+
+/* After a crash the journal gives again what the sink may have, the first of it alone to begin with. */
+Test(json_sink, what_an_earlier_session_wrote_may_come_again) {
+  record_list *lists[3] = {make_list(1, 100, 3), make_list(101, 100, 3), make_list(201, 100, 3)};
+  open_sink();
+  cr_assert_eq(write_lists(lists, 2), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  first_seq = 301;
+  open_sink();
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_one(lists[i]), TKS_OK, "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(300, 3);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }

@@ -14,6 +14,7 @@
 #include "base/utc.h"
 #include "support/faults.h"
 #include "support/random.h"
+#include "support/records.h"
 #include "support/scratch.h"
 #include "support/stores.h"
 #include "support/sync_vfs.h"
@@ -54,6 +55,7 @@ static void set_up(void) {
                   .checkpoint_pages = 1000,
                   .temp_store_memory = 1,
                   .page_cache_bytes = UINT64_C(4) << 20},
+      .first_seq = 1,
       .max_open_days = 4,
       .late_close_s = 3600,
   };
@@ -78,7 +80,9 @@ static void tear_down(void) {
 
 TestSuite(sqlite_sink, .init = set_up, .fini = tear_down);
 
+/* A session of its own. */
 static void start(void) {
+  options.first_seq = next_seq;
   sink = tks__sqlite_sink_new(&options);
   cr_assert_not_null(sink);
 }
@@ -89,31 +93,29 @@ static uint32_t symbol_of(const char *name) {
   return id;
 }
 
-/* A batch of `count` records on these days (0 is MONDAY), each a second into it. */
-static tks__batch *batch_on(size_t count, const int *days) {
-  tks__batch *batch = tks__batch_new(count);
+/* A list of `count` records on these days (0 is MONDAY), each a second into it. */
+static record_list *records_on(size_t count, const int *days) {
+  record_list *list = record_list_new(count);
   for (size_t i = 0; i < count; i++)
-    batch->records[i] = (tks__record){.ts_ns = MONDAY + days[i] * TKS__NS_PER_DAY + TKS__NS_PER_S,
-                                      .seq = next_seq++,
-                                      .bid = 1.5,
-                                      .ask = 1.75,
-                                      .symbol = symbol_of("X")};
-  batch->count = count;
-  batch->last_seq = next_seq - 1;
-  return batch;
+    list->records[i] = (tks__record){.ts_ns = MONDAY + days[i] * TKS__NS_PER_DAY + TKS__NS_PER_S,
+                                     .seq = next_seq++,
+                                     .bid = 1.5,
+                                     .ask = 1.75,
+                                     .symbol = symbol_of("X")};
+  return list;
 }
 
-#define BATCH(...) batch_on(sizeof((const int[]){__VA_ARGS__}) / sizeof(int), (const int[]){__VA_ARGS__})
+#define RECORDS(...) records_on(sizeof((const int[]){__VA_ARGS__}) / sizeof(int), (const int[]){__VA_ARGS__})
 
-static int write_batches(tks__batch *const *batches, size_t count) {
+static int write_lists(record_list *const *lists, size_t count) {
   error = (tks_error){0};
-  return sink->ops->write(sink, (const tks__batch *const *)batches, count, &error);
+  return record_lists_write(sink, lists, count, &error);
 }
 
 /* Writes it, which must work, and lets it go. */
-static void write_once(tks__batch *batch) {
-  cr_assert_eq(write_batches(&batch, 1), TKS_OK, "%s", error.message);
-  tks__batch_release(batch);
+static void write_once(record_list *list) {
+  cr_assert_eq(write_lists(&list, 1), TKS_OK, "%s", error.message);
+  free(list);
 }
 
 static const char *path_of(int day) {
@@ -145,7 +147,7 @@ static int64_t rows_of(int day) {
 Test(sqlite_sink, touches_no_disk_before_it_must) {
   start();
   cr_assert_not(beside_exists(0, ""));
-  cr_assert_eq(write_batches(NULL, 0), TKS_OK);
+  cr_assert_eq(write_lists(NULL, 0), TKS_OK);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK);
   cr_assert_eq(sink->ops->tend(sink, MONDAY, &error), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
@@ -156,7 +158,7 @@ Test(sqlite_sink, touches_no_disk_before_it_must) {
 
 Test(sqlite_sink, each_record_goes_to_the_day_of_its_own_time) {
   start();
-  write_once(BATCH(0, 1, 1, 0, 2, -365, 1));
+  write_once(RECORDS(0, 1, 1, 0, 2, -365, 1));
   cr_assert_eq(rows_of(0), 2);
   cr_assert_eq(rows_of(1), 3);
   cr_assert_eq(rows_of(2), 1);
@@ -166,12 +168,12 @@ Test(sqlite_sink, each_record_goes_to_the_day_of_its_own_time) {
 
 Test(sqlite_sink, midnight_belongs_to_the_day_that_begins) {
   start();
-  tks__batch *batch = BATCH(0, 0, 0, 0);
-  batch->records[0].ts_ns = MONDAY - 1;
-  batch->records[1].ts_ns = MONDAY;
-  batch->records[2].ts_ns = MONDAY + TKS__NS_PER_DAY - 1;
-  batch->records[3].ts_ns = MONDAY + TKS__NS_PER_DAY;
-  write_once(batch);
+  record_list *list = RECORDS(0, 0, 0, 0);
+  list->records[0].ts_ns = MONDAY - 1;
+  list->records[1].ts_ns = MONDAY;
+  list->records[2].ts_ns = MONDAY + TKS__NS_PER_DAY - 1;
+  list->records[3].ts_ns = MONDAY + TKS__NS_PER_DAY;
+  write_once(list);
   cr_assert_eq(rows_of(-1), 1);
   cr_assert_eq(rows_of(0), 2);
   cr_assert_eq(rows_of(1), 1);
@@ -180,42 +182,40 @@ Test(sqlite_sink, midnight_belongs_to_the_day_that_begins) {
 
 Test(sqlite_sink, late_ticks_go_to_their_own_day) {
   start();
-  write_once(BATCH(0, 0));
-  write_once(BATCH(2, 2, 2));
-  write_once(BATCH(2, 0, 2, 0));
+  write_once(RECORDS(0, 0));
+  write_once(RECORDS(2, 2, 2));
+  write_once(RECORDS(2, 0, 2, 0));
   cr_assert_eq(rows_of(0), 4);
   cr_assert_eq(rows_of(2), 5);
   cr_assert_eq(sqlite_integer(path_of(0), "SELECT value FROM meta WHERE key = 'last_seq'"), 9);
 }
 
-Test(sqlite_sink, many_batches_and_many_symbols_at_once) {
-  enum { BATCHES = 7, EACH = 3000, SYMBOLS = 900 };
+Test(sqlite_sink, many_lists_and_many_symbols_at_once) {
+  enum { LISTS = 7, EACH = 3000, SYMBOLS = 900 };
   start();
   test_random random = random_new();
-  tks__batch *batches[BATCHES];
+  record_list *lists[LISTS];
   static int64_t expected[2][SYMBOLS];
   for (int s = 0; s < SYMBOLS; s++) {
     char name[16];
     (void)snprintf(name, sizeof name, "S%d", s);
     cr_assert_eq(symbol_of(name), (uint32_t)s + 1);
   }
-  for (int b = 0; b < BATCHES; b++) {
-    batches[b] = tks__batch_new(EACH);
+  for (int b = 0; b < LISTS; b++) {
+    lists[b] = record_list_new(EACH);
     for (int i = 0; i < EACH; i++) {
       int day = (int)random_below(&random, 2);
       uint32_t symbol = (uint32_t)random_below(&random, random_below(&random, SYMBOLS) + 1);
       expected[day][symbol]++;
-      batches[b]->records[i] =
+      lists[b]->records[i] =
           (tks__record){.ts_ns = MONDAY + day * TKS__NS_PER_DAY + (int64_t)random_below(&random, TKS__NS_PER_DAY),
                         .seq = next_seq++,
                         .bid = (double)symbol,
                         .symbol = symbol + 1};
     }
-    batches[b]->count = EACH;
-    batches[b]->last_seq = next_seq - 1;
   }
-  cr_assert_eq(write_batches(batches, BATCHES), TKS_OK, "%s", error.message);
-  for (int b = 0; b < BATCHES; b++) tks__batch_release(batches[b]);
+  cr_assert_eq(write_lists(lists, LISTS), TKS_OK, "%s", error.message);
+  for (int b = 0; b < LISTS; b++) free(lists[b]);
   cr_assert_eq(close_sink(), TKS_OK);
   for (int day = 0; day < 2; day++) {
     int64_t rows = 0, used = 0;
@@ -242,50 +242,50 @@ Test(sqlite_sink, many_batches_and_many_symbols_at_once) {
 
 Test(sqlite_sink, what_is_stored_is_not_stored_again) {
   start();
-  tks__batch *batches[2] = {BATCH(0, 1, 0), BATCH(1, 1, 0)};
-  for (int i = 0; i < 4; i++) cr_assert_eq(write_batches(batches, 2), TKS_OK, "%s", error.message);
+  record_list *lists[2] = {RECORDS(0, 1, 0), RECORDS(1, 1, 0)};
+  for (int i = 0; i < 4; i++) cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
   /* Also after the files were closed and opened in between. */
   cr_assert_eq(close_sink(), TKS_OK);
   start();
-  cr_assert_eq(write_batches(batches, 2), TKS_OK, "%s", error.message);
+  cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 3);
   cr_assert_eq(rows_of(1), 3);
-  for (int i = 0; i < 2; i++) tks__batch_release(batches[i]);
+  for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
 Test(sqlite_sink, a_retry_after_half_a_success) {
   start();
   make_dirs(path_of(1)); /* a directory where a file should be */
-  tks__batch *batches[3] = {BATCH(0, 1, 2), BATCH(2, 1, 0), BATCH(0, 1, 2, 3)};
+  record_list *lists[3] = {RECORDS(0, 1, 2), RECORDS(2, 1, 0), RECORDS(0, 1, 2, 3)};
   for (int i = 0; i < 3; i++) {
-    cr_assert_eq(write_batches(batches, 2), TKS_EIO);
+    cr_assert_eq(write_lists(lists, 2), TKS_EIO);
     cr_assert_not_null(strstr(error.message, path_of(1)), "%s", error.message);
   }
   cr_assert_eq(rows_of(0), 2, "the day before it is stored");
   cr_assert_eq(rows_of(2), 2, "and so is the one behind it");
   cr_assert_eq(rmdir(path_of(1)), 0);
-  cr_assert_eq(write_batches(batches, 3), TKS_OK, "%s", error.message);
+  cr_assert_eq(write_lists(lists, 3), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 3);
   cr_assert_eq(rows_of(1), 3);
   cr_assert_eq(rows_of(2), 3);
   cr_assert_eq(rows_of(3), 1);
-  for (int i = 0; i < 3; i++) tks__batch_release(batches[i]);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }
 
 Test(sqlite_sink, a_commit_that_fails_to_sync) {
   sync_vfs_install();
   start();
-  write_once(BATCH(0, 0));
-  tks__batch *batches[2] = {BATCH(0, 1, 0), BATCH(1, 0)};
+  write_once(RECORDS(0, 0));
+  record_list *lists[2] = {RECORDS(0, 1, 0), RECORDS(1, 0)};
   for (int i = 0; i < 3; i++) {
     sync_vfs_fail_wal(1);
-    cr_assert_eq(write_batches(batches, 1), TKS_EIO, "%s", error.message);
+    cr_assert_eq(write_lists(lists, 1), TKS_EIO, "%s", error.message);
   }
   sync_vfs_fail_wal(0);
-  cr_assert_eq(write_batches(batches, 2), TKS_OK, "%s", error.message);
+  cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 5);
   cr_assert_eq(rows_of(1), 2);
-  for (int i = 0; i < 2; i++) tks__batch_release(batches[i]);
+  for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
 /* What an opened-again log shows may lie in the page cache alone, and a second sync of it may claim success without writing
@@ -294,23 +294,23 @@ Test(sqlite_sink, a_commit_that_fails_to_sync) {
 Test(sqlite_sink, after_a_failed_sync_the_log_is_not_trusted) {
   sync_vfs_install();
   start();
-  write_once(BATCH(0, 0));
+  write_once(RECORDS(0, 0));
   sqlite3 *reader;
   cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(reader, "SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
-  tks__batch *batch = BATCH(0, 0);
+  record_list *list = RECORDS(0, 0);
   sync_vfs_fail_wal(1);
-  cr_assert_eq(write_batches(&batch, 1), TKS_EIO);
+  cr_assert_eq(write_lists(&list, 1), TKS_EIO);
   sync_vfs_fail_wal(0);
   uint64_t before = sync_vfs_db_syncs();
-  cr_assert_eq(write_batches(&batch, 1), TKS_OK, "%s", error.message);
+  cr_assert_eq(write_lists(&list, 1), TKS_OK, "%s", error.message);
   cr_assert_gt(sync_vfs_db_syncs(), before);
   cr_assert_eq(rows_of(0), 4);
   before = sync_vfs_db_syncs();
-  write_once(BATCH(0, 0));
+  write_once(RECORDS(0, 0));
   cr_assert_eq(sync_vfs_db_syncs(), before, "once is enough");
   cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
-  tks__batch_release(batch);
+  free(list);
 }
 
 /* After a failed sync the writer goes back to what is durable and hands it over piece by piece: the first pieces end below
@@ -320,17 +320,17 @@ Test(sqlite_sink, after_a_failed_sync_all_that_is_not_durable_comes_again) {
   options.dayfile.synchronous = TKS_SYNC_NORMAL;
   start();
   cr_assert_not(sink->durable_on_write);
-  tks__batch *batches[3] = {BATCH(0, 0, 1), BATCH(0, 1, 0), BATCH(1, 0, 0)};
-  for (int i = 0; i < 3; i++) cr_assert_eq(write_batches(&batches[i], 1), TKS_OK);
+  record_list *lists[3] = {RECORDS(0, 0, 1), RECORDS(0, 1, 0), RECORDS(1, 0, 0)};
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_lists(&lists[i], 1), TKS_OK);
   sync_vfs_fail_wal(1);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_EIO, "%s", error.message);
-  for (int i = 0; i < 3; i++) cr_assert_eq(write_batches(&batches[i], 1), TKS_OK, "%s", error.message);
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_lists(&lists[i], 1), TKS_OK, "%s", error.message);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 6);
   cr_assert_eq(rows_of(1), 3);
   cr_assert_not(tks__layout_has_damaged(path_of(0)), "%s", logged);
   cr_assert_not(tks__layout_has_damaged(path_of(1)), "%s", logged);
-  for (int i = 0; i < 3; i++) tks__batch_release(batches[i]);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }
 
 /* The file format's own mark: byte 18 is 2 in WAL mode, 1 otherwise. */
@@ -347,14 +347,14 @@ Test(sqlite_sink, after_a_failed_sync_a_day_without_more_records_is_sealed) {
   sync_vfs_install();
   options.dayfile.synchronous = TKS_SYNC_NORMAL;
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK);
-  tks__batch *batch = BATCH(1, 1);
-  cr_assert_eq(write_batches(&batch, 1), TKS_OK);
+  record_list *list = RECORDS(1, 1);
+  cr_assert_eq(write_lists(&list, 1), TKS_OK);
   sync_vfs_fail_wal(1);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_EIO);
   sync_vfs_fail_wal(0);
-  cr_assert_eq(write_batches(&batch, 1), TKS_OK);
+  cr_assert_eq(write_lists(&list, 1), TKS_OK);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK);
   cr_assert_eq(mode_mark(0), 2);
   cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
@@ -364,16 +364,16 @@ Test(sqlite_sink, after_a_failed_sync_a_day_without_more_records_is_sealed) {
   cr_assert_eq(close_sink(), TKS_OK);
   cr_assert_eq(mode_mark(1), 1);
   cr_assert_eq(rows_of(1), 3);
-  tks__batch_release(batch);
+  free(list);
 }
 
 Test(sqlite_sink, normal_syncs_every_open_day_when_asked) {
   sync_vfs_install();
   options.dayfile.synchronous = TKS_SYNC_NORMAL;
   start();
-  write_once(BATCH(0, 1, 2));
+  write_once(RECORDS(0, 1, 2));
   uint64_t before = sync_vfs_wal_syncs();
-  write_once(BATCH(0, 1, 2));
+  write_once(RECORDS(0, 1, 2));
   cr_assert_eq(sync_vfs_wal_syncs(), before);
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK);
   cr_assert_geq(sync_vfs_wal_syncs(), before + 3);
@@ -385,13 +385,13 @@ Test(sqlite_sink, normal_syncs_what_it_closes) {
   options.dayfile.synchronous = TKS_SYNC_NORMAL;
   options.max_open_days = 1;
   start();
-  write_once(BATCH(0));
+  write_once(RECORDS(0));
   sqlite3 *reader;
   cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
-  write_once(BATCH(0, 0));
+  write_once(RECORDS(0, 0));
   uint64_t before = sync_vfs_wal_syncs();
-  write_once(BATCH(1));
+  write_once(RECORDS(1));
   cr_assert_gt(sync_vfs_wal_syncs(), before);
   cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
   cr_assert_eq(rows_of(0), 3);
@@ -400,22 +400,22 @@ Test(sqlite_sink, normal_syncs_what_it_closes) {
 Test(sqlite_sink, full_is_durable_when_written) {
   start();
   cr_assert(sink->durable_on_write);
-  write_once(BATCH(0));
+  write_once(RECORDS(0));
   cr_assert_eq(sink->ops->sync(sink, &error), TKS_OK);
 }
 
 Test(sqlite_sink, no_memory) {
-  tks__batch *batches[2] = {BATCH(0, 1, 0), BATCH(1, 1, 2)};
+  record_list *lists[2] = {RECORDS(0, 1, 0), RECORDS(1, 1, 2)};
   uint64_t n = 0;
   for (bool failed = true; failed; n++) {
     scratch_clear(dir);
     fail_allocation(n);
     sink = tks__sqlite_sink_new(&options);
-    int code = sink == NULL ? TKS_ENOMEM : write_batches(batches, 2);
+    int code = sink == NULL ? TKS_ENOMEM : write_lists(lists, 2);
     failed = allocations_work();
     cr_assert(code == TKS_OK || (failed && code == TKS_ENOMEM), "%d %s", code, error.message);
     if (sink == NULL) continue;
-    for (int i = 0; code != TKS_OK && i < 2; i++) code = write_batches(batches, 2);
+    for (int i = 0; code != TKS_OK && i < 2; i++) code = write_lists(lists, 2);
     cr_assert_eq(code, TKS_OK, "%s", error.message);
     cr_assert_eq(rows_of(0), 2);
     cr_assert_eq(rows_of(1), 3);
@@ -424,7 +424,7 @@ Test(sqlite_sink, no_memory) {
     cr_assert_str_eq(logged, "", "nothing was taken for damaged");
   }
   cr_assert_geq(n, 8);
-  for (int i = 0; i < 2; i++) tks__batch_release(batches[i]);
+  for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
 /* ------------------------------------------------------------------ open files */
@@ -434,17 +434,17 @@ static uint64_t open_files(void) { return sink->gauges.open_files; }
 Test(sqlite_sink, the_day_that_was_used_longest_ago_makes_room) {
   options.max_open_days = 2;
   start();
-  write_once(BATCH(0));
-  write_once(BATCH(1));
+  write_once(RECORDS(0));
+  write_once(RECORDS(1));
   cr_assert_eq(open_files(), 2);
   cr_assert_gt(sink->gauges.wal_bytes, 0);
-  write_once(BATCH(0)); /* now 1 is the older one */
-  write_once(BATCH(2));
+  write_once(RECORDS(0)); /* now 1 is the older one */
+  write_once(RECORDS(2));
   cr_assert_eq(open_files(), 2);
   cr_assert(beside_exists(0, "-wal"));
   cr_assert_not(beside_exists(1, "-wal"), "sealed");
   cr_assert(beside_exists(2, "-wal"));
-  write_once(BATCH(1)); /* a late one: 0 goes, 1 comes back */
+  write_once(RECORDS(1)); /* a late one: 0 goes, 1 comes back */
   cr_assert_not(beside_exists(0, "-wal"));
   cr_assert(beside_exists(1, "-wal"));
   cr_assert_eq(sink->gauges.rotations, 0, "those days may get more");
@@ -456,14 +456,14 @@ Test(sqlite_sink, the_day_that_was_used_longest_ago_makes_room) {
 Test(sqlite_sink, one_write_over_more_days_than_may_be_open) {
   options.max_open_days = 1;
   start();
-  for (int i = 0; i < 3; i++) write_once(BATCH(5, 4, 3, 2, 1, 0));
+  for (int i = 0; i < 3; i++) write_once(RECORDS(5, 4, 3, 2, 1, 0));
   cr_assert_eq(open_files(), 1);
   for (int day = 0; day < 6; day++) cr_assert_eq(rows_of(day), 3);
 }
 
 Test(sqlite_sink, close_seals_everything) {
   start();
-  write_once(BATCH(0, 1, 2, 3));
+  write_once(RECORDS(0, 1, 2, 3));
   cr_assert_eq(close_sink(), TKS_OK);
   for (int day = 0; day < 4; day++) {
     cr_assert_not(beside_exists(day, "-wal"));
@@ -474,7 +474,7 @@ Test(sqlite_sink, close_seals_everything) {
 
 Test(sqlite_sink, close_with_a_reader_in_the_way) {
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   sqlite3 *reader;
   cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
@@ -491,7 +491,7 @@ Test(sqlite_sink, close_with_a_reader_in_the_way) {
 Test(sqlite_sink, past_days_are_sealed_when_no_late_ticks_come) {
   options.late_close_s = 0;
   start();
-  write_once(BATCH(0, 1, 2));
+  write_once(RECORDS(0, 1, 2));
   cr_assert_eq(sink->ops->tend(sink, MONDAY + 2 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(open_files(), 1, "today stays open");
   cr_assert_eq(sink->gauges.rotations, 2);
@@ -505,14 +505,14 @@ Test(sqlite_sink, past_days_are_sealed_when_no_late_ticks_come) {
   cr_assert_eq(open_files(), 0);
   cr_assert_eq(sink->gauges.wal_bytes, 0);
   cr_assert_eq(sink->gauges.rotations, 3);
-  write_once(BATCH(0));
+  write_once(RECORDS(0));
   cr_assert_eq(rows_of(0), 2, "a tick that comes even later");
 }
 
 Test(sqlite_sink, a_past_day_waits_for_late_ticks) {
   options.late_close_s = 3600;
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   cr_assert_eq(sink->ops->tend(sink, MONDAY + 5 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(open_files(), 2, "it is not an hour since the last one, whatever the calendar says");
   cr_assert_eq(sink->gauges.rotations, 0);
@@ -522,7 +522,7 @@ Test(sqlite_sink, a_past_day_waits_for_late_ticks) {
 Test(sqlite_sink, a_clock_that_steps_back) {
   options.late_close_s = 0;
   start();
-  write_once(BATCH(5));
+  write_once(RECORDS(5));
   cr_assert_eq(sink->ops->tend(sink, MONDAY, &error), TKS_OK);
   cr_assert_eq(open_files(), 1);
 }
@@ -530,14 +530,14 @@ Test(sqlite_sink, a_clock_that_steps_back) {
 Test(sqlite_sink, a_seal_that_a_reader_puts_off_comes_later) {
   options.late_close_s = 0;
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   sqlite3 *reader;
   cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
   cr_assert_eq(sink->ops->tend(sink, MONDAY + 5 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(open_files(), 1);
   cr_assert_eq(sink->gauges.rotations, 1);
-  write_once(BATCH(0));
+  write_once(RECORDS(0));
   cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
   cr_assert_eq(sink->ops->tend(sink, MONDAY + 5 * TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert_eq(open_files(), 0);
@@ -567,7 +567,7 @@ static void copy_day(int day, const char *to_dir) {
 /* The files as a killed process leaves them: the rows are in the log. */
 Test(sqlite_sink, what_a_crash_left_is_sealed) {
   start();
-  write_once(BATCH(0, 1, 1, 2));
+  write_once(RECORDS(0, 1, 1, 2));
   char *crashed = scratch_new();
   for (int day = 0; day < 3; day++) copy_day(day, crashed);
   cr_assert_eq(close_sink(), TKS_OK);
@@ -594,13 +594,13 @@ Test(sqlite_sink, what_a_crash_left_is_sealed) {
 
 Test(sqlite_sink, a_damaged_file_is_set_aside_and_the_day_goes_on) {
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   cr_assert_eq(close_sink(), TKS_OK);
   start();
   for (int i = 1; i <= 3; i++) {
     char aside[32];
     write_file(path_of(0), "this is not a database at all", 29);
-    write_once(BATCH(0, 1, 0));
+    write_once(RECORDS(0, 1, 0));
     (void)snprintf(aside, sizeof aside, ".damaged-%d", i);
     cr_assert(beside_exists(0, aside));
     cr_assert(tks__layout_has_damaged(path_of(0)));
@@ -625,11 +625,11 @@ Test(sqlite_sink, a_damaged_file_is_set_aside_and_the_day_goes_on) {
 Test(sqlite_sink, a_file_of_another_store_is_set_aside) {
   start();
   next_seq = 1000000;
-  write_once(BATCH(0, 0));
+  write_once(RECORDS(0, 0));
   cr_assert_eq(close_sink(), TKS_OK);
   next_seq = 5;
   start();
-  write_once(BATCH(0, 0, 0));
+  write_once(RECORDS(0, 0, 0));
   cr_assert_eq(rows_of(0), 3);
   cr_assert(beside_exists(0, ".damaged-1"));
 }
@@ -637,16 +637,16 @@ Test(sqlite_sink, a_file_of_another_store_is_set_aside) {
 /* It can be read again by a newer library, so it is neither written nor moved. */
 Test(sqlite_sink, a_file_of_a_newer_format_is_left_alone) {
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   cr_assert_eq(close_sink(), TKS_OK);
   sqlite3 *db;
   cr_assert_eq(sqlite3_open(path_of(0), &db), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version=2", NULL, NULL, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_close(db), SQLITE_OK);
   start();
-  tks__batch *batch = BATCH(0, 1);
-  cr_assert_eq(write_batches(&batch, 1), TKS_EFORMAT, "%s", error.message);
-  tks__batch_release(batch);
+  record_list *list = RECORDS(0, 1);
+  cr_assert_eq(write_lists(&list, 1), TKS_EFORMAT, "%s", error.message);
+  free(list);
   cr_assert_not(tks__layout_has_damaged(path_of(0)));
   cr_assert_eq(sqlite_integer(path_of(0), "SELECT COUNT(*) FROM ticks"), 1);
   cr_assert_eq(rows_of(1), 2, "the other day goes on");
@@ -659,50 +659,50 @@ static int no_rename(tks__fs_op op, const char *name) {
 
 Test(sqlite_sink, a_damaged_file_that_cannot_be_moved_is_tried_again) {
   start();
-  write_once(BATCH(0));
+  write_once(RECORDS(0));
   cr_assert_eq(close_sink(), TKS_OK);
   write_file(path_of(0), "garbage", 7);
   start();
-  tks__batch *batch = BATCH(0, 0);
+  record_list *list = RECORDS(0, 0);
   atomic_store(&tks__fs_fault, no_rename);
-  for (int i = 0; i < 3; i++) cr_assert_eq(write_batches(&batch, 1), TKS_EIO);
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_lists(&list, 1), TKS_EIO);
   cr_assert_not_null(strstr(error.message, "set aside"), "%s", error.message);
   atomic_store(&tks__fs_fault, NULL);
-  cr_assert_eq(write_batches(&batch, 1), TKS_OK, "%s", error.message);
+  cr_assert_eq(write_lists(&list, 1), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 2);
-  tks__batch_release(batch);
+  free(list);
 }
 
 /* ------------------------------------------------------------------ all at once */
 
 /* The lane's part: what is not durable is handed over again after a failure, in pieces of any size from where it stood. */
 static void random_life(uint32_t synchronous) {
-  enum { BATCHES = 60 };
+  enum { LISTS = 60 };
   sync_vfs_install();
   options.dayfile.synchronous = synchronous;
   options.max_open_days = 2;
   options.late_close_s = 0;
   start();
   test_random random = random_new();
-  tks__batch *batches[BATCHES];
+  record_list *lists[LISTS];
   int64_t expected[DAYS] = {0};
-  for (int b = 0; b < BATCHES; b++) {
+  for (int b = 0; b < LISTS; b++) {
     int days[40];
     size_t count = 1 + random_below(&random, 40);
     for (size_t i = 0; i < count; i++) {
       /* Mostly the day of the moment, some late. */
-      days[i] = b * DAYS / BATCHES;
+      days[i] = b * DAYS / LISTS;
       if (random_below(&random, 8) == 0) days[i] = (int)random_below(&random, DAYS);
       expected[days[i]]++;
     }
-    batches[b] = batch_on(count, days);
+    lists[b] = records_on(count, days);
   }
   int durable = 0, written = 0;
-  while (durable < BATCHES) {
+  while (durable < LISTS) {
     if (random_below(&random, 4) == 0) sync_vfs_fail_wal(1 + random_below(&random, 2));
     int n = 1 + (int)random_below(&random, 5);
-    if (n > BATCHES - written) n = BATCHES - written;
-    int code = n > 0 ? write_batches(batches + written, (size_t)n) : TKS_OK;
+    if (n > LISTS - written) n = LISTS - written;
+    int code = n > 0 ? write_lists(lists + written, (size_t)n) : TKS_OK;
     if (code == TKS_OK) written += n;
     if (code == TKS_OK && !sink->durable_on_write && random_below(&random, 3) > 0) {
       sync_vfs_fail_wal(random_below(&random, 3) == 0);
@@ -724,8 +724,23 @@ static void random_life(uint32_t synchronous) {
     cr_assert_eq(rows_of(day), expected[day] > 0 ? expected[day] : -1, "day %d", day);
     cr_assert_not(tks__layout_has_damaged(path_of(day)), "%s", logged);
   }
-  for (int b = 0; b < BATCHES; b++) tks__batch_release(batches[b]);
+  for (int b = 0; b < LISTS; b++) free(lists[b]);
 }
 
 Test(sqlite_sink, random_life_with_full_syncs) { random_life(TKS_SYNC_FULL); }
 Test(sqlite_sink, random_life_with_normal_syncs) { random_life(TKS_SYNC_NORMAL); }
+
+/* After a crash the journal gives again what the sink may have, the first of it alone to begin with. */
+Test(sqlite_sink, what_an_earlier_session_wrote_may_come_again) {
+  start();
+  record_list *lists[3] = {RECORDS(0, 1, 0), RECORDS(1, 0), RECORDS(0, 0)};
+  cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
+  cr_assert_eq(close_sink(), TKS_OK);
+  start();
+  for (int i = 0; i < 3; i++) cr_assert_eq(write_lists(&lists[i], 1), TKS_OK, "%s", error.message);
+  cr_assert_not(beside_exists(0, ".damaged-1"));
+  cr_assert_not(beside_exists(1, ".damaged-1"));
+  cr_assert_eq(rows_of(0), 5);
+  cr_assert_eq(rows_of(1), 2);
+  for (int i = 0; i < 3; i++) free(lists[i]);
+}
