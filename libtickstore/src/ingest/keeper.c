@@ -1,6 +1,7 @@
 #include "ingest/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,7 @@ struct tks__keeper {
   tks__segment *spares;
   uint64_t spare_count;
   bool dir_dirty;      /* files were made since the directory was synced */
+  bool old_dirty;      /* the names of earlier sessions may not be synced */
   uint64_t attempted;  /* positions below were synced, or it failed */
   uint64_t hole_start; /* of the failed part, if hole_end > released */
   uint64_t hole_end;
@@ -97,6 +99,10 @@ static tks__segment *pop_spare(tks__keeper *keeper) {
   keeper->spares = segment->next;
   keeper->spare_count--;
   return segment;
+}
+
+static void names_path(const tks__keeper *keeper, uint64_t session, char path[TKS__SEGMENT_PATH_MAX]) {
+  (void)snprintf(path, TKS__SEGMENT_PATH_MAX, "%s/%llu.names", keeper->options.dir, (unsigned long long)session);
 }
 
 static int make_file(tks__keeper *keeper, tks__segment **segment) {
@@ -192,19 +198,42 @@ static void take_back_blocks(tks__keeper *keeper) {
 
 /* ------------------------------------------------------------------- sync */
 
-/* The position up to which every slot is published. */
+/* The position up to which every slot is published, or was recovered. */
 static uint64_t published_end(tks__keeper *keeper, uint64_t from) {
   tks__journal *journal = &keeper->journal;
   uint64_t tail = tail_of(keeper);
   uint64_t p = atomic_load_explicit(&journal->read_to, memory_order_acquire);
   if (p < from) p = from;
+  if (p < journal->live_from) p = journal->live_from;
   while (p < tail && tks__slot_stamp(&tks__journal_block(journal, p)->slots[p & journal->slot_mask]) != 0) p++;
   return p;
+}
+
+/* A session that was killed may not have synced what it left. */
+static int sync_old_names(tks__keeper *keeper) {
+  int rc = 0;
+  for (size_t i = 0; i < keeper->recovery.session_count && rc == 0; i++) {
+    char path[TKS__SEGMENT_PATH_MAX];
+    names_path(keeper, keeper->recovery.sessions[i]->session, path);
+    int fd;
+    rc = tks__fs_open(path, O_RDONLY | O_NONBLOCK, 0, &fd);
+    if (rc == 0) {
+      rc = tks__fs_sync(fd);
+      (void)tks__fs_close(fd);
+    } else if (rc == ENOENT) {
+      rc = 0;
+    }
+  }
+  return rc;
 }
 
 static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
   const tks__journal *journal = &keeper->journal;
   int rc = tks__name_log_sync(&keeper->names);
+  if (rc == 0 && keeper->old_dirty) {
+    rc = sync_old_names(keeper);
+    if (rc == 0) keeper->old_dirty = false;
+  }
   if (rc == 0 && keeper->dir_dirty) {
     rc = tks__fs_sync_dir_of(keeper->names.path);
     if (rc == 0) keeper->dir_dirty = false;
@@ -212,7 +241,9 @@ static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
   while (rc == 0 && from < to) {
     uint64_t start = from & ~journal->slot_mask, end = start + journal->slot_mask + 1;
     if (end > to) end = to;
-    rc = tks__segment_sync(tks__journal_block(journal, from)->segment, from - start, end - start);
+    const tks__block *block = tks__journal_block(journal, from);
+    uint64_t first = from - start, last = end - start < block->slot_count ? end - start : block->slot_count;
+    if (first < last) rc = tks__segment_sync(block->segment, first, last);
     from = end;
   }
   return rc;
@@ -395,7 +426,7 @@ static int open_files(tks__keeper *keeper, tks_error *error) {
   if (!keeper->in_files) return TKS_OK;
   keeper->session = keeper->recovery.last_session + 1;
   char path[TKS__SEGMENT_PATH_MAX];
-  (void)snprintf(path, sizeof path, "%s/%llu.names", o->dir, (unsigned long long)keeper->session);
+  names_path(keeper, keeper->session, path);
   errnum = tks__name_log_init(&keeper->names, path, &o->symbols->names, o->sources, o->log);
   if (errnum == 0) return TKS_OK;
   tks__recovery_free(&keeper->recovery);
@@ -425,8 +456,11 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   keeper->first = keeper->first_position = journal->slot_mask + 1;
   keeper->recovered = keeper->recovery.records;
   keeper->holes = position - keeper->first - keeper->recovered;
-  keeper->attempted = keeper->tick_tail = position;
-  atomic_init(&keeper->synced, position);
+  keeper->tick_tail = position;
+  /* What was recovered was written before, but nobody knows what of it was synced. */
+  keeper->attempted = keeper->first;
+  keeper->old_dirty = keeper->dir_dirty = keeper->recovery.count > 0;
+  atomic_init(&keeper->synced, keeper->first);
   atomic_init(&journal->released, keeper->first);
   atomic_init(&journal->recycled, keeper->first);
   atomic_init(&journal->read_to, position);
@@ -480,8 +514,7 @@ static void close_segments(tks__keeper *keeper, uint64_t keep_from, uint64_t kee
 static void remove_old_names(const tks__keeper *keeper) {
   for (size_t i = 0; i < keeper->recovery.session_count; i++) {
     char path[TKS__SEGMENT_PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s/%llu.names", keeper->options.dir,
-                   (unsigned long long)keeper->recovery.sessions[i]->session);
+    names_path(keeper, keeper->recovery.sessions[i]->session, path);
     (void)tks__fs_remove(path);
   }
 }
@@ -491,6 +524,15 @@ static void free_keeper(tks__keeper *keeper, bool remove_names) {
   tks__name_log_deinit(&keeper->names, remove_names);
   tks__recovery_free(&keeper->recovery);
   tks__free(keeper);
+}
+
+/* Before the thread starts, so that one thread at a time notes losses. */
+static bool note_torn(tks__keeper *keeper) {
+  const tks__keeper_options *o = &keeper->options;
+  bool noted = keeper->recovery.torn.records == 0 || o->note_loss == NULL ||
+               o->note_loss(o->note_context, &keeper->recovery.torn);
+  atomic_init(&keeper->loss_pending, !noted);
+  return noted;
 }
 
 int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks_error *error) {
@@ -506,15 +548,15 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
     return code;
   }
   code = prepare(keeper, error);
+  bool noted = true;
   if (code == TKS_OK) {
     tell_recovered(keeper);
+    noted = note_torn(keeper);
     int rc = start_thread(keeper);
     if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
   }
   if (code == TKS_OK) {
-    if (keeper->recovery.torn.records > 0 && options->note_loss != NULL &&
-        !options->note_loss(options->note_context, &keeper->recovery.torn))
-      tks__keeper_note(keeper);
+    if (noted) tks__recovery_discard(&keeper->recovery);
     *out = keeper;
     return TKS_OK;
   }
@@ -551,6 +593,7 @@ void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept) {
   (void)pthread_join(keeper->thread, NULL);
   keeper->loss_at_ns = 0;
   note_losses(keeper, tks__clock_monotonic_ns());
+  if (!atomic_load_explicit(&keeper->loss_pending, memory_order_relaxed)) tks__recovery_discard(&keeper->recovery);
 
   uint64_t released = released_of(keeper);
   uint64_t tail = keeper->in_files ? tail_of(keeper) : keeper->journal.live_from;

@@ -11,20 +11,20 @@
 #include "base/fs.h"
 #include "base/memory.h"
 
-#define FILE_BYTES_MAX ((size_t)1 << 31) /* both tables full */
+#define FILE_BYTES_MAX ((size_t)UINT32_MAX) /* both tables full */
 
 static uint64_t entry_check(const tks__name_entry *entry) {
   return XXH3_64bits(entry, offsetof(tks__name_entry, check));
 }
 
-static int append(tks__name_log *log, int kind, uint32_t id) {
+static int put_entry(tks__name_log *log, int kind, uint32_t id) {
   const tks__name *name = tks__names_get(log->names[kind], id);
   tks__name_entry entry = {.id = id, .kind = (uint8_t)kind, .length = (uint8_t)name->length};
   memcpy(entry.text, name->text, name->length);
   entry.check = entry_check(&entry);
-  int rc = tks__fs_write_all(log->fd, &entry, sizeof entry, log->end);
+  int64_t place = ((int64_t)id - 1) * TKS__NAMED_KINDS + kind;
+  int rc = tks__fs_write_all(log->fd, &entry, sizeof entry, place * (int64_t)sizeof entry);
   if (rc != 0) return rc;
-  log->end += (int64_t)sizeof entry;
   log->saved[kind] = id;
   log->dirty = true;
   return 0;
@@ -35,7 +35,7 @@ int tks__name_log_save(tks__name_log *log) {
   int rc = 0;
   for (int kind = 0; kind < TKS__NAMED_KINDS && rc == 0; kind++) {
     uint32_t count = tks__names_count(log->names[kind]);
-    for (uint32_t id = log->saved[kind] + 1; id <= count && rc == 0; id++) rc = append(log, kind, id);
+    for (uint32_t id = log->saved[kind] + 1; id <= count && rc == 0; id++) rc = put_entry(log, kind, id);
   }
   if (rc != 0)
     tks__log_limited(log->log, &log->limiter, TKS_LOG_ERROR,
@@ -87,7 +87,6 @@ int tks__name_log_sync(tks__name_log *log) {
       /* What the failed sync was to write may have been given up by the system: all is written again. */
       (void)pthread_mutex_lock(&log->lock);
       memset(log->saved, 0, sizeof log->saved);
-      log->end = 0;
       log->dirty = true;
       (void)pthread_mutex_unlock(&log->lock);
     }
@@ -135,7 +134,8 @@ int tks__name_log_read(const char *path, tks__names *symbols, tks__names *source
   for (size_t at = 0; at + sizeof(tks__name_entry) <= length && code == TKS_OK; at += sizeof(tks__name_entry)) {
     tks__name_entry entry;
     memcpy(&entry, bytes + at, sizeof entry);
-    if (!is_sound(&entry)) continue; /* torn by power loss: its records were not synced either */
+    if (!is_sound(&entry))
+      continue; /* a place without a name; or torn by power loss: its records were not synced either */
     code = take_entry(&entry, entry.kind == TKS__NAMED_SYMBOL ? symbols : sources, map);
     if (code == TKS_ETABLEFULL)
       (void)tks__fail(error, code, 0, "the journal's records have more names than max_symbols or max_sources allows");

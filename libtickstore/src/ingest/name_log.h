@@ -1,9 +1,10 @@
 /* name_log.h - the names behind the ids of a session, so that the records in the journal can be told apart after a crash.
  *
- *   ROOT/journal/S.names   entries of 80 bytes in the order they were interned (tks__name_entry)
+ *   ROOT/journal/S.names   entries of 80 bytes (tks__name_entry): of symbol n the 2n-2nd, of source n the 2n-1st
  *
- * A name is appended before its id is handed out: so it is there before any record that uses it. Where that fails (a full disk),
- * the id is handed out all the same, and the keeper tries again. Symbols and sources are interned on any thread. */
+ * A name is written before its id is handed out: so it is there before any record that uses it. Where that fails (a full disk),
+ * the id is handed out all the same, and the keeper tries again. Each has its place, so that writing all of them again,
+ * after a failed sync, never leaves one out. Symbols and sources are interned on any thread. */
 #ifndef TKS_INGEST_NAME_LOG_H
 #define TKS_INGEST_NAME_LOG_H
 
@@ -33,8 +34,7 @@ typedef struct tks__name_log {
   int fd;
   pthread_mutex_t lock;
   uint32_t saved[TKS__NAMED_KINDS]; /* ids up to here are in the file */
-  int64_t end;                      /* of the file */
-  bool dirty;                       /* appended since the last sync */
+  bool dirty;                       /* written since the last sync */
   tks__log_limiter limiter;
 } tks__name_log;
 
@@ -42,7 +42,7 @@ typedef struct tks__name_log {
 int tks__name_log_init(tks__name_log *log, const char *path, tks__names *symbols, tks__names *sources,
                        const tks__log *messages);
 
-/* Appends what is not there yet. 0 or an errno value. */
+/* Writes what is not there yet. 0 or an errno value. */
 int tks__name_log_save(tks__name_log *log);
 
 /* Puts it on stable storage. */

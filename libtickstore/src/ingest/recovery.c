@@ -101,6 +101,11 @@ static void set_aside(const tks__recovery_options *options, const char *path, co
                  rc == 0 ? "set aside as *.damaged" : "left where it is");
 }
 
+static void set_spent(tks__recovery *recovery, tks__segment *segment) {
+  segment->next = recovery->spent;
+  recovery->spent = segment;
+}
+
 static int add_segment(const tks__recovery_options *options, tks__recovery *recovery, tks__segment *segment,
                        tks_error *error) {
   if (!tks__grow((void **)&recovery->segments, &recovery->capacity, recovery->count + 1, sizeof *recovery->segments))
@@ -112,7 +117,7 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
       .segment = segment, .ids = &session->ids, .base_seq = tks__segment_head(segment)->base_seq};
   look_through(options, recovery, &found);
   if (found.records == 0) {
-    tks__segment_close(segment, true);
+    set_spent(recovery, segment);
     return TKS_OK;
   }
   recovery->segments[recovery->count++] = found;
@@ -121,22 +126,33 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
   return TKS_OK;
 }
 
+/* NULL: another attempt may well succeed, so the file stays and the store does not open without it. */
+static const char *why_unusable(int errnum) {
+  switch (errnum) {
+    case EBADMSG: return "not a sound segment";
+    case ENOMSG: return "a segment of another store or machine";
+    case ELOOP: return "a symbolic link";
+    case EISDIR:
+    case ESPIPE: /* a FIFO */
+    case ENXIO: /* a socket */ return "not a file";
+    default: return NULL;
+  }
+}
+
 static int take_file(const tks__recovery_options *options, tks__recovery *recovery, const char *name,
                      tks_error *error) {
   char path[TKS__SEGMENT_PATH_MAX];
   path_of(options, name, path);
   tks__segment *segment;
   int rc = tks__segment_open(path, options->store_id, &segment);
-  if (rc == EBADMSG || rc == ENOMSG || rc == ELOOP) {
-    set_aside(options, path,
-              rc == EBADMSG  ? "not a sound segment"
-              : rc == ENOMSG ? "a segment of another store or machine"
-                             : "a symbolic link");
+  const char *unusable = why_unusable(rc);
+  if (unusable != NULL) {
+    set_aside(options, path, unusable);
     return TKS_OK;
   }
   if (rc != 0) return tks__fail_errno(error, rc, "cannot read the journal's %s", name);
   if (tks__segment_head(segment)->base_seq == 0) {
-    tks__segment_close(segment, true);
+    set_spent(recovery, segment);
     return TKS_OK;
   }
   int code = add_segment(options, recovery, segment, error);
@@ -191,7 +207,18 @@ int tks__recovery_load(const tks__recovery_options *options, tks__recovery *reco
   return code;
 }
 
+static void close_spent(tks__recovery *recovery, bool remove_files) {
+  while (recovery->spent != NULL) {
+    tks__segment *next = recovery->spent->next;
+    tks__segment_close(recovery->spent, remove_files);
+    recovery->spent = next;
+  }
+}
+
+void tks__recovery_discard(tks__recovery *recovery) { close_spent(recovery, true); }
+
 void tks__recovery_free(tks__recovery *recovery) {
+  close_spent(recovery, false);
   for (size_t i = 0; i < recovery->count; i++) tks__segment_close(recovery->segments[i].segment, false);
   for (size_t i = 0; i < recovery->session_count; i++) {
     tks__id_map_free(&recovery->sessions[i]->ids);

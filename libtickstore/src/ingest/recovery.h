@@ -2,7 +2,8 @@
  *
  * Segments are looked through slot by slot: a slot whose stamp fits its place holds a record that put had accepted; an empty one
  * was never finished; anything else was torn by a loss of power, after the last sync, and is reported. Files that
- * are not sound segments are set aside as *.damaged. */
+ * are not sound segments are set aside as *.damaged. A file without a record is removed, but not before what was torn in it
+ * has been noted. */
 #ifndef TKS_INGEST_RECOVERY_H
 #define TKS_INGEST_RECOVERY_H
 
@@ -30,7 +31,8 @@ typedef struct tks__recovery {
   uint64_t records;
   uint64_t slot_count; /* of the largest segment; 0: none */
   uint64_t bytes;
-  tks__loss torn; /* records 0: none */
+  tks__segment *spent; /* files without a record, mapped still */
+  tks__loss torn;      /* records 0: none */
 } tks__recovery;
 
 typedef struct tks__recovery_options {
@@ -43,6 +45,9 @@ typedef struct tks__recovery_options {
 
 /* TKS_OK, TKS_EIO, TKS_ENOMEM, TKS_ETABLEFULL; on failure nothing is held and nothing was removed. */
 int tks__recovery_load(const tks__recovery_options *options, tks__recovery *recovery, tks_error *error);
+
+/* Removes the files without a record: the loss of what was torn in them has been written down. */
+void tks__recovery_discard(tks__recovery *recovery);
 
 /* Gives up what is still held: segments that were handed over have been set to NULL. */
 void tks__recovery_free(tks__recovery *recovery);

@@ -3,14 +3,17 @@
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/memory.h"
 
-#define ROWS_MAX 4096 /* noted and not yet written; beyond, runs are joined */
+#define ROWS_MAX 4096   /* noted and not yet written; beyond, runs are joined */
+#define ROWS_RESERVE 32 /* more than there are sinks and causes: beyond ROWS_MAX each finds one of its own to join */
 #define BUSY_MS 1000
+#define WHY_MAX 256
 #define APPLICATION_ID "0x544b5347" /* "TKSG" */
 
 typedef struct row {
@@ -23,7 +26,7 @@ struct tks__gaps {
   const tks__names *symbols;
   const tks__log *log;
   pthread_mutex_t lock;
-  row *rows; /* the last one stays after it was written: it may go on */
+  row *rows; /* the last one of each sink stays after it was written: it may go on */
   size_t count;
   tks__log_limiter limiter; /* writer's */
 };
@@ -54,7 +57,7 @@ tks__gaps *tks__gaps_new(const tks__layout *layout, const tks__names *symbols, c
   gaps->layout = layout;
   gaps->symbols = symbols;
   gaps->log = log;
-  gaps->rows = tks__calloc(ROWS_MAX, sizeof *gaps->rows);
+  gaps->rows = tks__calloc(ROWS_MAX + ROWS_RESERVE, sizeof *gaps->rows);
   if (gaps->rows != NULL && pthread_mutex_init(&gaps->lock, NULL) == 0) return gaps;
   tks__free(gaps->rows);
   tks__free(gaps);
@@ -68,16 +71,23 @@ void tks__gaps_free(tks__gaps *gaps) {
   tks__free(gaps);
 }
 
-/* Whether a loss goes on where a row ends. */
-static bool continues(const tks_gap *gap, uint32_t sink, const tks__loss *loss) {
-  return gap->sink == sink && gap->cause == loss->cause && gap->to_seq + 1 == loss->from_seq;
+/* The row that a loss is part of: one that ends where it begins or, when there are too many, any of its kind. */
+static row *row_to_extend(tks__gaps *gaps, uint32_t sink, const tks__loss *loss) {
+  for (size_t i = gaps->count; i-- > 0;) {
+    const tks_gap *gap = &gaps->rows[i].gap;
+    if (gap->sink != sink) continue;
+    if (gap->cause == loss->cause && (gap->to_seq + 1 == loss->from_seq || gaps->count >= ROWS_MAX))
+      return &gaps->rows[i];
+    if (gaps->count < ROWS_MAX) return NULL;
+  }
+  return NULL;
 }
 
 void tks__gaps_note(tks__gaps *gaps, uint32_t sink, const tks__loss *loss) {
   (void)pthread_mutex_lock(&gaps->lock);
-  row *last = gaps->count > 0 ? &gaps->rows[gaps->count - 1] : NULL;
-  if (last != NULL && (continues(&last->gap, sink, loss) || gaps->count == ROWS_MAX)) {
-    last->gap.to_seq = loss->to_seq;
+  row *last = row_to_extend(gaps, sink, loss);
+  if (last != NULL) {
+    if (loss->to_seq > last->gap.to_seq) last->gap.to_seq = loss->to_seq;
     last->gap.records += loss->records;
     last->gap.last_ns = loss->last_ns;
     if (last->gap.symbol != loss->symbol) last->gap.symbol = 0;
@@ -128,6 +138,18 @@ static int write_rows(sqlite3 *db, const tks__gaps *gaps, const row *rows, size_
   return rc == SQLITE_OK ? sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) : rc;
 }
 
+/* Not what this library writes: a file that no attempt will make better. */
+static bool is_damage(int rc) {
+  switch (rc & 0xff) {
+    case SQLITE_NOTADB:
+    case SQLITE_CORRUPT:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+    case SQLITE_ERROR: /* other tables */ return true;
+    default: return false;
+  }
+}
+
 static int open_ledger(const tks__layout *layout, int flags, sqlite3 **db) {
   char path[TKS__PATH_MAX];
   tks__layout_gaps(layout, path);
@@ -154,18 +176,45 @@ static size_t take_dirty(tks__gaps *gaps, row **copy) {
 
 static bool same(const tks_gap *a, const tks_gap *b) { return a->from_seq == b->from_seq && a->sink == b->sink; }
 
-/* Rows that went on meanwhile stay dirty. All clean ones but the last are let go. */
+/* Whether this is the last row of its sink. */
+static bool may_go_on(const tks__gaps *gaps, size_t index) {
+  for (size_t i = index + 1; i < gaps->count; i++)
+    if (gaps->rows[i].gap.sink == gaps->rows[index].gap.sink) return false;
+  return true;
+}
+
+/* Rows that went on meanwhile stay dirty. All clean ones that cannot go on are let go. */
 static void settle(tks__gaps *gaps, const row *written, size_t count) {
   (void)pthread_mutex_lock(&gaps->lock);
   for (size_t w = 0; w < count; w++)
     for (size_t i = 0; i < gaps->count; i++)
-      if (same(&gaps->rows[i].gap, &written[w].gap) && gaps->rows[i].gap.to_seq == written[w].gap.to_seq)
+      if (same(&gaps->rows[i].gap, &written[w].gap) && gaps->rows[i].gap.records == written[w].gap.records)
         gaps->rows[i].dirty = false;
   size_t kept = 0;
   for (size_t i = 0; i < gaps->count; i++)
-    if (gaps->rows[i].dirty || i + 1 == gaps->count) gaps->rows[kept++] = gaps->rows[i];
+    if (gaps->rows[i].dirty || may_go_on(gaps, i)) gaps->rows[kept++] = gaps->rows[i];
   gaps->count = kept;
   (void)pthread_mutex_unlock(&gaps->lock);
+}
+
+/* One attempt; `why` says what came of a failed one. */
+static int write_ledger(const tks__gaps *gaps, const row *rows, size_t count, char why[WHY_MAX]) {
+  sqlite3 *db = NULL;
+  int rc = open_ledger(gaps->layout, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
+  if (rc == SQLITE_OK) rc = write_rows(db, gaps, rows, count);
+  (void)snprintf(why, WHY_MAX, "%s", db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+  (void)sqlite3_close(db);
+  return rc;
+}
+
+/* A ledger that cannot be used must not keep what comes from being written down. */
+static bool set_aside(const tks__gaps *gaps, const char *why) {
+  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX];
+  tks__layout_gaps(gaps->layout, path);
+  int errnum = tks__layout_set_aside(path, aside);
+  tks__log_write(gaps->log, TKS_LOG_ERROR, "the gap ledger gaps.db is damaged: %s; %s%s", why,
+                 errnum == 0 ? "set aside as " : "it cannot be set aside: ", errnum == 0 ? aside : strerror(errnum));
+  return errnum == 0;
 }
 
 bool tks__gaps_write(tks__gaps *gaps) {
@@ -173,14 +222,13 @@ bool tks__gaps_write(tks__gaps *gaps) {
   size_t count = take_dirty(gaps, &rows);
   if (count == 0) return true;
   if (rows == NULL) return false;
-  sqlite3 *db = NULL;
-  int rc = open_ledger(gaps->layout, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
-  if (rc == SQLITE_OK) rc = write_rows(db, gaps, rows, count);
+  char why[WHY_MAX];
+  int rc = write_ledger(gaps, rows, count, why);
+  if (is_damage(rc) && set_aside(gaps, why)) rc = write_ledger(gaps, rows, count, why);
   if (rc == SQLITE_OK) settle(gaps, rows, count);
   else
     tks__log_limited(gaps->log, &gaps->limiter, TKS_LOG_ERROR, "cannot write the gap ledger gaps.db: %s; %zu rows wait",
-                     db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc), count);
-  (void)sqlite3_close(db);
+                     why, count);
   tks__free(rows);
   return rc == SQLITE_OK;
 }
@@ -230,26 +278,29 @@ static int read_rows(sqlite3 *db, tks__names *symbols, uint64_t since_seq, listi
   return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int read_ledger(const tks__layout *layout, tks__names *symbols, uint64_t since_seq, listing *list,
-                       tks_error *error) {
+static int read_ledger(const tks__layout *layout, bool may_repair, tks__names *symbols, uint64_t since_seq,
+                       listing *list, tks_error *error) {
   char path[TKS__PATH_MAX];
   tks__layout_gaps(layout, path);
   int64_t size;
   int errnum = tks__fs_size(path, &size);
-  if (errnum == ENOENT) return TKS_OK; /* nothing was ever lost */
+  /* Nothing was ever lost, or not even the first row could be written. */
+  if (errnum == ENOENT || (errnum == 0 && size == 0)) return TKS_OK;
   if (errnum != 0) return tks__fail_errno(error, errnum, "cannot read %s", path);
   sqlite3 *db = NULL;
   int rc = open_ledger(layout, SQLITE_OPEN_READONLY, &db);
   if (rc == SQLITE_OK) rc = read_rows(db, symbols, since_seq, list);
+  if (may_repair && (rc & 0xff) == SQLITE_READONLY) {
+    /* A crash interrupted its last write, which only a writer can take back. */
+    (void)sqlite3_close(db);
+    rc = open_ledger(layout, SQLITE_OPEN_READWRITE, &db);
+    list->count = 0;
+    if (rc == SQLITE_OK) rc = read_rows(db, symbols, since_seq, list);
+  }
   int code = TKS_OK;
   if (rc != SQLITE_OK) {
-    int primary = rc & 0xff;
-    bool damaged = primary == SQLITE_NOTADB || primary == SQLITE_CORRUPT || primary == SQLITE_ERROR;
-    code = tks__fail(error,
-                     primary == SQLITE_NOMEM ? TKS_ENOMEM
-                     : damaged               ? TKS_EDAYFILE
-                                             : TKS_EIO,
-                     rc, "cannot read %s: %s", path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+    code = (rc & 0xff) == SQLITE_NOMEM ? TKS_ENOMEM : is_damage(rc) ? TKS_EDAYFILE : TKS_EIO;
+    (void)tks__fail(error, code, rc, "cannot read %s: %s", path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
   }
   (void)sqlite3_close(db);
   return code;
@@ -271,13 +322,20 @@ static bool add_unwritten(tks__gaps *gaps, uint64_t since_seq, listing *list) {
   return ok;
 }
 
+static int by_from_seq(const void *a, const void *b) {
+  const tks_gap *x = a, *y = b;
+  if (x->from_seq != y->from_seq) return x->from_seq < y->from_seq ? -1 : 1;
+  return (x->sink > y->sink) - (x->sink < y->sink);
+}
+
 int tks__gaps_list(const tks__layout *layout, tks__gaps *gaps, tks__names *symbols, uint64_t since_seq, tks_gap *rows,
                    size_t capacity, size_t *total, tks_error *error) {
   listing list = {0};
-  int code = read_ledger(layout, symbols, since_seq, &list, error);
+  int code = read_ledger(layout, gaps != NULL, symbols, since_seq, &list, error);
   if (code == TKS_OK && gaps != NULL && !add_unwritten(gaps, since_seq, &list))
     code = tks__fail(error, TKS_ENOMEM, 0, "out of memory listing gaps");
   if (code == TKS_OK) {
+    if (list.count > 1) qsort(list.rows, list.count, sizeof *list.rows, by_from_seq);
     *total = list.count;
     if (capacity > list.count) capacity = list.count;
     if (capacity > 0) memcpy(rows, list.rows, capacity * sizeof *rows);
