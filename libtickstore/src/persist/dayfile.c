@@ -1,6 +1,7 @@
 #include "persist/dayfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -433,6 +434,16 @@ void tks__dayfile_discard(tks__dayfile *file) {
   tks__free(file->symbols.ids);
   tks__free(file->sources.ids);
   tks__free(file);
+}
+
+bool tks__dayfile_in_wal_mode(const char *path) {
+  unsigned char versions[2] = {0}; /* to write and to read the file, at byte 18: 1 rollback journal, 2 WAL */
+  size_t got = 0;
+  int fd;
+  if (tks__fs_open(path, O_RDONLY, 0, &fd) != 0) return false;
+  int errnum = tks__fs_read_some(fd, versions, sizeof versions, 18, &got);
+  (void)tks__fs_close(fd);
+  return errnum == 0 && got == sizeof versions && versions[1] == 2;
 }
 
 bool tks__dayfile_seal(tks__dayfile *file) {

@@ -9,6 +9,7 @@ typedef struct tks__sqlite_sink_options {
   tks__dayfile_options dayfile;
   uint32_t max_open_days;
   uint32_t late_close_s; /* a past day is sealed after this long without a record */
+  bool after_crash;      /* the last writer did not close the store: the first tend looks into every day file */
 } tks__sqlite_sink_options;
 
 /* NULL: no memory. Touches no disk. */
