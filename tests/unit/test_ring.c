@@ -133,7 +133,7 @@ Test(ring, goes_on_after_no_memory) {
 typedef struct reader {
   uint32_t size;
   test_random random;
-  uint64_t reads, records, torn, gaps, stepped_back, too_many;
+  uint64_t reads, records, torn, gaps, stepped_back, too_many, nothing;
 } reader;
 
 static _Atomic bool writing;
@@ -152,6 +152,7 @@ static void *read_ring(void *argument) {
     r->reads++;
     r->records += count;
     r->too_many += count > n;
+    r->nothing += count == 0 && newest > 0;
     for (size_t i = 0; i < count; i++) {
       r->torn += !record_is_whole(&records[i]) || records[i].seq != (uint64_t)records[i].recv_ns;
       r->gaps += i > 0 && records[i].seq != records[i - 1].seq + 1;
@@ -186,6 +187,7 @@ static void race(uint32_t size, uint64_t pushes) {
     cr_assert_eq(readers[i].gaps, 0);
     cr_assert_eq(readers[i].stepped_back, 0);
     cr_assert_eq(readers[i].too_many, 0);
+    cr_assert_eq(readers[i].nothing, 0, "a reader that is overtaken tries again");
     cr_assert_gt(readers[i].records, 0, "the last look, without a writer, sees something");
   }
 }
