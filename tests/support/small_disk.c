@@ -40,18 +40,20 @@ void small_disk_unmount(const char *path) { (void)umount(path); }
 void small_disk_fill(const char *ballast, size_t leave) {
   static char zeros[1 << 16];
   int fd = open(ballast, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  struct stat st;
-  if (fd < 0 || fstat(fd, &st) != 0) {
-    perror(ballast);
-    abort();
+  while (fd >= 0 && write(fd, zeros, sizeof zeros) > 0) {
   }
-  off_t size = st.st_size;
-  for (ssize_t n; (n = write(fd, zeros, sizeof zeros)) > 0;) size += n;
   if (errno != ENOSPC) {
     perror(ballast);
     abort();
   }
-  if (leave > (size_t)size) leave = (size_t)size;
-  if (leave > 0 && ftruncate(fd, size - (off_t)leave) != 0) abort();
   (void)close(fd);
+  if (leave > 0) small_disk_free(ballast, leave);
+}
+
+void small_disk_free(const char *ballast, size_t bytes) {
+  struct stat st;
+  if (stat(ballast, &st) != 0 || truncate(ballast, st.st_size > (off_t)bytes ? st.st_size - (off_t)bytes : 0) != 0) {
+    perror(ballast);
+    abort();
+  }
 }

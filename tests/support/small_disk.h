@@ -12,8 +12,10 @@ bool small_disk_mount(const char *path, unsigned mebibytes);
 /* Once nothing below is open any more. */
 void small_disk_unmount(const char *path);
 
-/* Takes all room of the disk that `ballast` lies on but for `leave` bytes, with what it takes already; truncate or
- * unlink the file to give it back. */
+/* Takes all room of the disk that `ballast` lies on but for `leave` bytes, with what it takes already. */
 void small_disk_fill(const char *ballast, size_t leave);
+
+/* Gives so many bytes back, or all. */
+void small_disk_free(const char *ballast, size_t bytes);
 
 #endif
