@@ -359,6 +359,7 @@ static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
                 .release_context = engine,
             },
         .first_seq = engine->manifest.next_seq,
+        .after_crash = !engine->manifest.clean,
         .max_open_days = c->max_open_days,
         .late_close_s = c->late_close_s,
     };

@@ -1,24 +1,20 @@
-/* A disk that fills up and gets room again: a tmpfs of a few megabytes in a mount namespace of the test's own, with a
- * ballast file that can be taken away. Where such a mount is not allowed the tests are skipped. */
+/* A disk that fills up and gets room again. Where a small disk cannot be mounted the tests are skipped. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "support/model.h"
 #include "support/scratch.h"
+#include "support/small_disk.h"
 #include "support/stores.h"
 #include "support/threads.h"
 #include "support/wait.h"
 
-#define DISK_BYTES "24m"
+#define DISK_MEBIBYTES 24
 #define ROOM_BYTES (3 << 20) /* left by the ballast */
 #define SYMBOLS 3
 
@@ -27,36 +23,6 @@ static char disk[PATH_MAX], root[PATH_MAX], ballast[PATH_MAX];
 static tks_store *store;
 static model expected;
 static test_random dice;
-
-static void map_ids(const char *path, unsigned inside, unsigned outside) {
-  char text[64];
-  int n = snprintf(text, sizeof text, "%u %u 1", inside, outside);
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!write(fd, text, (size_t)n);
-  (void)close(fd);
-}
-
-static bool enter_namespace(void) {
-  if (unshare(CLONE_NEWNS) == 0) return true;
-  unsigned uid = getuid(), gid = getgid();
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-  map_ids("/proc/self/setgroups", 0, 0);
-  map_ids("/proc/self/uid_map", 0, uid);
-  map_ids("/proc/self/gid_map", 0, gid);
-  return true;
-}
-
-static void fill(const char *path, size_t leave) {
-  static char zeros[1 << 16];
-  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  cr_assert_geq(fd, 0);
-  off_t size = 0;
-  for (ssize_t n; (n = write(fd, zeros, sizeof zeros)) > 0;) size += n;
-  cr_assert_eq(errno, ENOSPC);
-  if (leave > 0) cr_assert_eq(ftruncate(fd, size - (off_t)leave), 0);
-  (void)close(fd);
-}
 
 static void set_up(void) {
   dir = scratch_new();
@@ -67,23 +33,18 @@ static void set_up(void) {
   make_dirs(disk);
 }
 
-static bool mount_disk(void) {
-  return enter_namespace() && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-         mount("tmpfs", disk, "tmpfs", 0, "size=" DISK_BYTES) == 0;
-}
-
 static void tear_down(void) {
   if (store != NULL) (void)tks_close(store, NULL);
-  (void)umount(disk);
+  small_disk_unmount(disk);
   model_deinit(&expected);
   scratch_remove(dir);
 }
 
 TestSuite(disk_full, .init = set_up, .fini = tear_down);
 
-#define NEED_DISK()                                                                    \
-  do {                                                                                 \
-    if (!mount_disk()) cr_skip_test("a tmpfs cannot be mounted: %s", strerror(errno)); \
+#define NEED_DISK()                                                                                              \
+  do {                                                                                                           \
+    if (!small_disk_mount(disk, DISK_MEBIBYTES)) cr_skip_test("a tmpfs cannot be mounted: %s", strerror(errno)); \
   } while (0)
 
 static void open_with(const tks_config *config) {
@@ -168,7 +129,7 @@ static void fills_and_empties(uint32_t backend, uint32_t synchronous) {
   config.flush_interval_ms = 10;
   config.synchronous = synchronous;
   open_with(&config);
-  fill(ballast, ROOM_BYTES);
+  small_disk_fill(ballast, ROOM_BYTES);
   for (int round = 0; round < 2; round++) {
     until_full();
     /* Now nothing can be written; records are taken all the same, counted, and seen. */
@@ -192,7 +153,7 @@ static void fills_and_empties(uint32_t backend, uint32_t synchronous) {
     cr_assert_eq(truncate(ballast, 0), 0);
     cr_assert(store_wait(store, all_written, NULL));
     check_reading();
-    fill(ballast, ROOM_BYTES / 2);
+    small_disk_fill(ballast, ROOM_BYTES / 2);
   }
   cr_assert_eq(unlink(ballast), 0);
   store_close(store);
@@ -236,7 +197,7 @@ Test(disk_full, a_day_that_cannot_be_begun) {
   config.flush_interval_ms = 10;
   open_with(&config);
   store_flush(store);
-  fill(ballast, 0);
+  small_disk_fill(ballast, 0);
   put_some(2000);
   (void)tks_flush(store, 0, NULL);
   cr_assert(store_wait(store, written_or_sick, NULL));
@@ -277,7 +238,7 @@ Test(disk_full, close_tells_how_many_are_missing) {
   config.journal = 0;
   config.close_limit_ms = 100;
   open_with(&config);
-  fill(ballast, 0);
+  small_disk_fill(ballast, 0);
   put_some(1234);
   tks_error error;
   cr_assert_eq(tks_close(store, &error), TKS_EUNWRITTEN);
@@ -295,7 +256,7 @@ Test(disk_full, close_tells_how_many_are_missing) {
 Test(disk_full, open_says_so) {
   NEED_DISK();
   tks_error error;
-  fill(ballast, 0);
+  small_disk_fill(ballast, 0);
   int code = tks_open(root, strlen(root), NULL, &store, &error);
   cr_assert_eq(code, TKS_EDISKFULL, "%d: %s", code, error.message);
   cr_assert_null(store);

@@ -2,8 +2,11 @@
 
 #include <criterion/criterion.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "support/faults.h"
 #include "support/random.h"
@@ -128,12 +131,82 @@ Test(ring, goes_on_after_no_memory) {
   free(records);
 }
 
+/* ------------------------------------ what a writer does between a reader's two looks at the head, step by step */
+
+/* A reader that is about to copy faults, once, on the page that its slots lie in; the writer's steps are then done in the handler. */
+static struct {
+  void *page;
+  size_t page_size;
+  uint32_t size;
+  uint64_t pushed, more; /* entries before, and in the handler */
+  bool half;             /* and half of one after those */
+} interruption;
+
+static void interrupt_reader(int signal_number) {
+  const uint64_t slots = (uint64_t)interruption.size + 1, now = interruption.pushed + interruption.more;
+  (void)signal_number;
+  if (mprotect(interruption.page, interruption.page_size, PROT_READ | PROT_WRITE) != 0) abort();
+  for (uint64_t i = 0; i < interruption.more; i++) push(interruption.size, interruption.pushed + 1 + i);
+  tks__ring_slot *slot = (tks__ring_slot *)interruption.page + now % slots;
+  for (int i = 0; i < 4 && interruption.half; i++) atomic_store(&slot->words[i], UINT64_MAX);
+}
+
+static void check_interrupted(uint64_t n) {
+  const uint64_t size = interruption.size, now = interruption.pushed + interruption.more;
+  tks__record records[TKS__RING_FIRST_CHUNK];
+  for (uint64_t i = 1; i <= interruption.pushed; i++) push((uint32_t)size, i);
+  /* Once: any other fault is one. */
+  const struct sigaction action = {.sa_handler = interrupt_reader, .sa_flags = (int)SA_RESETHAND};
+  if (sigaction(SIGSEGV, &action, NULL) != 0) abort();
+  if (mprotect(interruption.page, interruption.page_size, PROT_NONE) != 0) abort();
+  size_t count = tks__ring_last(&ring, (uint32_t)size, SYMBOL, n, records);
+  /* Entries up to now - slots may be overwritten; those from there to the end that it saw first are what it can have. */
+  uint64_t whole = now > size ? now - size : 0, end = interruption.pushed;
+  if (whole >= end) { /* none: it tries again, for half as many */
+    end = now;
+    n = n > 1 ? n / 2 : 1;
+  }
+  uint64_t from = end > n ? end - n : 0;
+  if (from < whole) from = whole;
+  cr_assert_eq(count, end - from, "size %llu, %llu of %llu and %llu more: %zu", (unsigned long long)size,
+               (unsigned long long)n, (unsigned long long)interruption.pushed, (unsigned long long)interruption.more,
+               count);
+  for (size_t i = 0; i < count; i++) {
+    cr_assert_eq(records[i].seq, from + 1 + i);
+    cr_assert(record_is_whole(&records[i]));
+  }
+}
+
+static void interrupt_all(uint32_t size) {
+  for (uint64_t pushed = 1; pushed <= 2 * size + 3; pushed++)
+    for (uint64_t more = 0; more <= 2 * size + 3; more++)
+      for (unsigned half = 0; half < 2; half++)
+        for (uint64_t n = 1; n <= size; n++) {
+          set_up();
+          atomic_store(&ring.chunks[0], interruption.page);
+          interruption.size = size;
+          interruption.pushed = pushed;
+          interruption.more = more;
+          interruption.half = half;
+          check_interrupted(n);
+        }
+}
+
+Test(ring, a_reader_leaves_out_what_is_written_while_it_copies_and_no_more) {
+  interruption.page_size = (size_t)sysconf(_SC_PAGESIZE);
+  interruption.page = mmap(NULL, interruption.page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  cr_assert_neq(interruption.page, MAP_FAILED);
+  for (uint32_t size = 1; size < TKS__RING_FIRST_CHUNK; size += size < 5 ? 1 : 5) interrupt_all(size);
+  set_up(); /* the page is not the ring's to free */
+  (void)munmap(interruption.page, interruption.page_size);
+}
+
 /* ------------------------------------------------------- readers against a writer */
 
 typedef struct reader {
   uint32_t size;
   test_random random;
-  uint64_t reads, records, torn, gaps, stepped_back, too_many;
+  uint64_t reads, records, torn, gaps, stepped_back, too_many, nothing;
 } reader;
 
 static _Atomic bool writing;
@@ -152,6 +225,7 @@ static void *read_ring(void *argument) {
     r->reads++;
     r->records += count;
     r->too_many += count > n;
+    r->nothing += count == 0 && newest > 0;
     for (size_t i = 0; i < count; i++) {
       r->torn += !record_is_whole(&records[i]) || records[i].seq != (uint64_t)records[i].recv_ns;
       r->gaps += i > 0 && records[i].seq != records[i - 1].seq + 1;
@@ -186,6 +260,7 @@ static void race(uint32_t size, uint64_t pushes) {
     cr_assert_eq(readers[i].gaps, 0);
     cr_assert_eq(readers[i].stepped_back, 0);
     cr_assert_eq(readers[i].too_many, 0);
+    cr_assert_eq(readers[i].nothing, 0, "a reader that is overtaken tries again");
     cr_assert_gt(readers[i].records, 0, "the last look, without a writer, sees something");
   }
 }

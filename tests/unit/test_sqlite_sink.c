@@ -564,6 +564,14 @@ static void copy_day(int day, const char *to_dir) {
   }
 }
 
+/* Another program puts a sealed file in WAL mode; its log goes when it closes. */
+static void make_wal(const char *path) {
+  sqlite3 *db;
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
 /* The files as a killed process leaves them: the rows are in the log. */
 Test(sqlite_sink, what_a_crash_left_is_sealed) {
   start();
@@ -588,6 +596,29 @@ Test(sqlite_sink, what_a_crash_left_is_sealed) {
   cr_assert_eq(open_files(), 0);
   cr_assert_eq(close_sink(), TKS_OK);
   scratch_remove(crashed);
+}
+
+/* Killed while it sealed: SQLite has removed the log and not yet changed the header. Nothing beside the file tells. */
+Test(sqlite_sink, what_a_crash_left_half_sealed_is_sealed) {
+  start();
+  write_once(BATCH(0, 1));
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_eq(sqlite_integer(path_of(0), "PRAGMA user_version"), 1);
+  make_wal(path_of(0));
+  cr_assert(tks__dayfile_in_wal_mode(path_of(0)));
+  cr_assert_not(tks__dayfile_in_wal_mode(path_of(1)));
+  cr_assert_not(beside_exists(0, "-wal"));
+  options.after_crash = true;
+  start();
+  for (int round = 0; round < 2; round++) {
+    cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
+    cr_assert_not(tks__dayfile_in_wal_mode(path_of(0)));
+  }
+  cr_assert_eq(rows_of(0), 1);
+  /* Once: what comes later leaves its traces. */
+  make_wal(path_of(1));
+  cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert(tks__dayfile_in_wal_mode(path_of(1)));
 }
 
 /* --------------------------------------------------------------------- damage */

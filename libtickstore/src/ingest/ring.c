@@ -129,7 +129,9 @@ static void copy_entries(const tks__ring *ring, uint64_t slots, uint32_t symbol,
   }
 }
 
-size_t tks__ring_last(const tks__ring *ring, uint32_t size, uint32_t symbol, size_t n, tks__record *records) {
+/* False: the writer came round the whole ring while this copied, and nothing is left. */
+static bool copy_last(const tks__ring *ring, uint32_t size, uint32_t symbol, size_t n, tks__record *records,
+                      size_t *copied) {
   uint64_t slots = (uint64_t)size + 1;
   /* Acquire: pairs with the release in push, so that every entry below is whole and its chunk is there. */
   uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
@@ -141,10 +143,17 @@ size_t tks__ring_last(const tks__ring *ring, uint32_t size, uint32_t symbol, siz
   atomic_thread_fence(memory_order_acquire);
   uint64_t now = atomic_load_explicit(&ring->head, memory_order_relaxed);
   uint64_t oldest_whole = now >= slots ? now - slots + 1 : 0;
-  if (oldest_whole <= from) return (size_t)count;
-  /* The writer came round while this copied. What it overwrote is older than the rest: leave it out. */
-  uint64_t lost = oldest_whole - from;
-  if (lost >= count) return 0;
-  memmove(records, records + lost, (size_t)(count - lost) * sizeof *records);
-  return (size_t)(count - lost);
+  /* What was overwritten meanwhile is older than the rest: leave it out. */
+  uint64_t lost = oldest_whole > from ? oldest_whole - from : 0;
+  *copied = (size_t)(lost < count ? count - lost : 0);
+  if (lost > 0 && *copied > 0) memmove(records, records + lost, *copied * sizeof *records);
+  return *copied > 0 || count == 0;
+}
+
+size_t tks__ring_last(const tks__ring *ring, uint32_t size, uint32_t symbol, size_t n, tks__record *records) {
+  size_t copied;
+  /* Without the newest record the caller would take an older one, from elsewhere, for it. Half as many are copied in half the
+   * time, so this ends. */
+  while (!copy_last(ring, size, symbol, n, records, &copied)) n = n > 1 ? n / 2 : 1;
+  return copied;
 }

@@ -55,7 +55,8 @@ static inline void tks__ring_prefetch(const tks__ring *ring) {
 /* Writer: publishes a record. After a successful reserve. */
 void tks__ring_push(tks__ring *ring, const tks__record *record);
 
-/* Reader: the last n entries at most, oldest first, with `symbol` filled in. Returns how many. */
+/* Reader: the last n entries at most, oldest first, with `symbol` filled in. Returns how many: fewer where the writer comes round
+ * meanwhile, 0 only while the ring is empty (or n is 0). */
 size_t tks__ring_last(const tks__ring *ring, uint32_t size, uint32_t symbol, size_t n, tks__record *records);
 
 /* How many entries a reader can have at most, now. */

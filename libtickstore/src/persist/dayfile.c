@@ -1,6 +1,7 @@
 #include "persist/dayfile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ static const char *const SCHEMA =
     " quote.recv_ns / 1000000 AS created_at, quote.ts_ms * 1000000 + quote.ts_sub_ns AS timestamp_ns,"
     " quote.bid_size AS bid_size, quote.ask_size AS ask_size, quote.flags AS flags"
     " FROM symbol JOIN quote ON quote.symbol_id = symbol.id LEFT JOIN source ON source.id = quote.source_id;";
+
+/* How long a write waits for readers that make the log grow beyond its limit. */
+#define LOG_WAIT_MS 2000
 
 enum {
   FIND_SYMBOL,
@@ -68,6 +72,7 @@ struct tks__dayfile {
   id_map symbols;
   id_map sources;
   uint64_t last_seq;
+  uint64_t patience; /* the log is begun anew when it is larger than this; 0 = than its limit */
   int32_t day;
   char path[TKS__PATH_MAX];
 };
@@ -173,6 +178,11 @@ int tks__dayfile_check(sqlite3 *db, const char *path, int32_t day, tks_error *er
   return code;
 }
 
+/* The log shrinks back to this after a reader made it grow. */
+static uint64_t log_limit(const tks__dayfile_options *options) {
+  return (uint64_t)options->checkpoint_pages * 4096 * 4;
+}
+
 static int configure(tks__dayfile *file, tks_error *error) {
   const tks__dayfile_options *o = file->options;
   char sql[512];
@@ -181,8 +191,7 @@ static int configure(tks__dayfile *file, tks_error *error) {
                  "PRAGMA mmap_size=0; PRAGMA journal_size_limit=%llu;",
                  o->synchronous == TKS_SYNC_NORMAL ? "NORMAL" : "FULL", o->checkpoint_pages,
                  (unsigned long long)(o->page_cache_bytes / 1024), o->temp_store_memory ? "MEMORY" : "FILE",
-                 /* The log shrinks back to this after a reader made it grow. */
-                 (unsigned long long)o->checkpoint_pages * 4096 * 4);
+                 (unsigned long long)log_limit(o));
   int rc = sqlite3_exec(file->db, sql, NULL, NULL, NULL);
   if (rc != SQLITE_OK) return fail(file, rc, "cannot configure", error);
   return TKS_OK;
@@ -382,6 +391,19 @@ static int write_symbol(tks__dayfile *file, const tks__record *const *records, s
   return rc == SQLITE_OK ? run(file, COUNT_SYMBOL) : rc;
 }
 
+/* SQLite begins the log anew only when a checkpoint finds no reader in it. Where reads overlap there is always one, though each is
+ * short, and the log would grow for ever. So past the limit this waits until those that are at it have ended (later ones do
+ * not need the log). A reader that does not end is left alone until the log has doubled. */
+static void bound_log(tks__dayfile *file) {
+  uint64_t limit = log_limit(file->options), size = tks__dayfile_wal_bytes(file);
+  if (size <= limit) file->patience = 0;
+  if (size <= limit || size <= file->patience) return;
+  (void)sqlite3_busy_timeout(file->db, LOG_WAIT_MS);
+  int rc = sqlite3_wal_checkpoint_v2(file->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+  (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
+  file->patience = rc == SQLITE_OK ? 0 : 2 * size;
+}
+
 int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, size_t count, uint64_t last_seq,
                        tks_error *error) {
   int rc = run(file, BEGIN);
@@ -398,6 +420,7 @@ int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, si
   rc = run(file, COMMIT);
   if (rc != SQLITE_OK) return fail(file, rc, "cannot commit to", error);
   file->last_seq = last_seq;
+  bound_log(file);
   return TKS_OK;
 }
 
@@ -433,6 +456,16 @@ void tks__dayfile_discard(tks__dayfile *file) {
   tks__free(file->symbols.ids);
   tks__free(file->sources.ids);
   tks__free(file);
+}
+
+bool tks__dayfile_in_wal_mode(const char *path) {
+  unsigned char versions[2] = {0}; /* to write and to read the file, at byte 18: 1 rollback journal, 2 WAL */
+  size_t got = 0;
+  int fd;
+  if (tks__fs_open(path, O_RDONLY, 0, &fd) != 0) return false;
+  int errnum = tks__fs_read_some(fd, versions, sizeof versions, 18, &got);
+  (void)tks__fs_close(fd);
+  return errnum == 0 && got == sizeof versions && versions[1] == 2;
 }
 
 bool tks__dayfile_seal(tks__dayfile *file) {

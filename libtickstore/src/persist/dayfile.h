@@ -73,6 +73,9 @@ uint64_t tks__dayfile_wal_bytes(const tks__dayfile *file);
  * changed that matters); try again later or discard. */
 bool tks__dayfile_seal(tks__dayfile *file);
 
+/* Whether the header says so, log or none; false also when it cannot be read. */
+bool tks__dayfile_in_wal_mode(const char *path);
+
 /* Closes and frees as it is. */
 void tks__dayfile_discard(tks__dayfile *file);
 

@@ -25,6 +25,7 @@ typedef struct sqlite_sink {
   int32_t *suspects; /* days of which a write or sync failed and was not made good */
   size_t suspect_count, suspect_capacity;
   bool all_suspect;   /* there was no memory to note which */
+  bool after_crash;   /* until the first sweep */
   uint64_t given_seq; /* the highest that this store can have given out */
   /* scratch, grown to the largest write */
   const tks__record **picked;
@@ -51,6 +52,7 @@ tks__sink *tks__sqlite_sink_new(const tks__sqlite_sink_options *options) {
   sink->base.durable_on_write = options->dayfile.synchronous == TKS_SYNC_FULL;
   sink->options = *options;
   sink->given_seq = options->first_seq - 1;
+  sink->after_crash = options->after_crash;
   return &sink->base;
 }
 
@@ -310,7 +312,8 @@ static bool has_beside(const char *path, const char *suffix) {
 }
 
 /* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them, and those that were let go
- * after a failure and got nothing since: SQLite may have removed their log, but they are still in WAL mode. */
+ * after a failure and got nothing since: SQLite may have removed their log, but they are still in WAL mode. So is a file of which
+ * a crash interrupted the sealing between the one and the other; only its header tells. */
 static void sweep(sqlite_sink *sink) {
   const tks__dayfile_options *o = &sink->options.dayfile;
   tks__days days;
@@ -319,7 +322,9 @@ static void sweep(sqlite_sink *sink) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
-    if (!has_beside(path, "-wal") && !has_beside(path, "-journal") && !is_listed(sink, days.days[i])) continue;
+    if (!has_beside(path, "-wal") && !has_beside(path, "-journal") && !is_listed(sink, days.days[i]) &&
+        !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
+      continue;
     tks__dayfile *file;
     tks_error error;
     if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
@@ -327,6 +332,7 @@ static void sweep(sqlite_sink *sink) {
     else if (tks__dayfile_seal(file)) clear_suspect(sink, days.days[i]);
     else tks__dayfile_discard(file);
   }
+  sink->after_crash = false;
   tks__free(days.days);
 }
 
