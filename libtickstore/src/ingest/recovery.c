@@ -114,7 +114,7 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
   int code = session_of(options, recovery, tks__segment_head(segment)->session, &session, error);
   if (code != TKS_OK) return code;
   tks__recovered_segment found = {
-      .segment = segment, .ids = &session->ids, .base_seq = tks__segment_head(segment)->base_seq};
+      .segment = segment, .ids = &session->ids, .base_seq = tks__segment_base(segment)};
   look_through(options, recovery, &found);
   if (found.records == 0) {
     set_spent(recovery, segment);
@@ -150,11 +150,12 @@ static int take_file(const tks__recovery_options *options, tks__recovery *recove
     set_aside(options, path, unusable);
     return TKS_OK;
   }
-  if (rc != 0) return tks__fail_errno(error, rc, "cannot read the journal's %s", name);
-  if (tks__segment_head(segment)->base_seq == 0) {
-    set_spent(recovery, segment);
+  if (rc == ENODATA) {
+    /* It never held a record, or all sinks have what it held. */
+    (void)tks__fs_remove(path);
     return TKS_OK;
   }
+  if (rc != 0) return tks__fail_errno(error, rc, "cannot read the journal's %s", name);
   int code = add_segment(options, recovery, segment, error);
   if (code != TKS_OK) tks__segment_close(segment, false);
   return code;

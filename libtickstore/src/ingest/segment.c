@@ -13,8 +13,15 @@
 
 static const char MAGIC[8] = {'T', 'K', 'S', 'J', 'R', 'N', 'L', '1'};
 
+static uint64_t magic_word(void) {
+  uint64_t word;
+  memcpy(&word, MAGIC, sizeof word);
+  return word;
+}
+
 static uint64_t header_check(const tks__segment_header *header) {
-  return XXH3_64bits(header, offsetof(tks__segment_header, check));
+  size_t from = offsetof(tks__segment_header, byte_order);
+  return XXH3_64bits((const char *)header + from, offsetof(tks__segment_header, check) - from);
 }
 
 static tks__segment_header *head(tks__segment *segment) { return segment->memory; }
@@ -77,31 +84,48 @@ int tks__segment_create(const char *path, uint64_t slot_count, const char *store
     return rc;
   }
   tks__segment_header *header = head(segment);
-  memcpy(header->magic, MAGIC, sizeof MAGIC);
   header->byte_order = BYTE_ORDER_MARK;
   header->slot_bytes = sizeof(tks__slot);
   header->slot_count = slot_count;
   memcpy(header->store_id, store_id, sizeof header->store_id);
   header->session = session;
   header->check = header_check(header);
+  /* Release: last of all, also for one who looks after a kill. */
+  atomic_store_explicit(&header->magic, magic_word(), memory_order_release);
   *out = segment;
   return 0;
 }
 
-/* How many slots the header speaks of; 0: it is not sound. */
+/* What the two say of a header: the number, or 0 where one of them does. False: they contradict each other. */
+static bool base_of(const tks__segment_header *header, uint64_t *base_seq) {
+  uint64_t base = atomic_load_explicit(&header->base_seq, memory_order_relaxed);
+  uint64_t again = atomic_load_explicit(&header->base_again, memory_order_relaxed);
+  *base_seq = base == again ? base : 0;
+  return base == again || base == 0 || again == 0;
+}
+
+uint64_t tks__segment_base(const tks__segment *segment) {
+  uint64_t base_seq;
+  return base_of(tks__segment_head(segment), &base_seq) ? base_seq : 0;
+}
+
+/* How many slots the header speaks of, if it is sound. */
 static int read_header(int fd, const char *store_id, uint64_t *slot_count) {
-  tks__segment_header header;
+  tks__segment_header header = {0};
   size_t got;
+  uint64_t base_seq;
   int rc = tks__fs_read_some(fd, &header, sizeof header, 0, &got);
   if (rc != 0) return rc;
-  if (got < sizeof header || memcmp(header.magic, MAGIC, sizeof MAGIC) != 0) return EBADMSG;
+  uint64_t magic = atomic_load_explicit(&header.magic, memory_order_relaxed);
+  if (magic == 0) return ENODATA;
+  if (got < sizeof header || magic != magic_word()) return EBADMSG;
   if (header.byte_order != BYTE_ORDER_MARK || header.slot_bytes != sizeof(tks__slot)) return ENOMSG;
   if (header.check != header_check(&header) || header.slot_count == 0 || header.slot_count > SLOTS_MAX ||
-      (header.slot_count & (header.slot_count - 1)) != 0)
+      (header.slot_count & (header.slot_count - 1)) != 0 || !base_of(&header, &base_seq))
     return EBADMSG;
   if (memcmp(header.store_id, store_id, sizeof header.store_id) != 0) return ENOMSG;
   *slot_count = header.slot_count;
-  return 0;
+  return base_seq == 0 ? ENODATA : 0;
 }
 
 int tks__segment_open(const char *path, const char *store_id, tks__segment **segment) {
@@ -132,9 +156,11 @@ void tks__segment_touch(const tks__segment *segment) {
 void tks__segment_assign(tks__segment *segment, uint64_t base_seq) {
   if (segment->memory == NULL) return;
   tks__segment_header *header = head(segment);
-  if (header->base_seq != 0) header->stale_seq = header->base_seq;
-  header->base_seq = base_seq;
-  header->check = header_check(header);
+  uint64_t before = atomic_load_explicit(&header->base_seq, memory_order_relaxed);
+  if (before != 0) header->stale_seq = before;
+  /* Release, both: in this order also for one who looks after a kill. */
+  atomic_store_explicit(&header->base_again, base_seq, memory_order_release);
+  atomic_store_explicit(&header->base_seq, base_seq, memory_order_release);
   segment->header_synced = false;
 }
 

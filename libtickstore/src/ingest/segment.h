@@ -4,7 +4,9 @@
  *     0     header, one page (tks__segment_header)
  *     4096  slots of 64 bytes
  *
- * A header with base_seq 0 marks a segment that holds nothing. */
+ * A header with base_seq 0 marks a segment that holds nothing. Each word of the header is stored whole, and in an order that a kill
+ * between any two leaves no doubt: the magic last of all that never changes, base_again before base_seq. Whichever of the two is 0
+ * says that nothing is in it yet, or any more. */
 #ifndef TKS_INGEST_SEGMENT_H
 #define TKS_INGEST_SEGMENT_H
 
@@ -18,15 +20,16 @@
 #define TKS__SEGMENT_PATH_MAX 4096
 
 typedef struct tks__segment_header {
-  char magic[8];       /* "TKSJRNL1" */
-  uint32_t byte_order; /* 0x01020304 as the machine stores it */
+  _Atomic uint64_t magic; /* "TKSJRNL1"; 0: was never finished */
+  uint32_t byte_order;    /* 0x01020304 as the machine stores it */
   uint32_t slot_bytes;
   uint64_t slot_count;
-  uint64_t base_seq;  /* of the first slot; 0: free */
-  uint64_t stale_seq; /* base_seq of its use before, whose records power loss may bring back; 0: none */
   char store_id[32];
   uint64_t session;
-  uint64_t check; /* of all before */
+  uint64_t check;            /* of byte_order to session */
+  _Atomic uint64_t base_seq; /* of the first slot; 0: free */
+  _Atomic uint64_t base_again;
+  uint64_t stale_seq; /* base_seq of its use before, whose records power loss may bring back; 0: none */
 } tks__segment_header;
 
 typedef struct tks__segment {
@@ -46,10 +49,14 @@ tks__segment *tks__segment_in_memory(tks__slot *slots, uint64_t slot_count);
 int tks__segment_create(const char *path, uint64_t slot_count, const char *store_id, uint64_t session,
                         tks__segment **segment);
 
-/* What a crash left. EBADMSG: not a segment, or its header is damaged; ENOMSG: of another store or machine. */
+/* What a crash left. ENODATA: nothing was ever in it; EBADMSG: not a segment, or its header is damaged; ENOMSG: of another store or
+ * machine. */
 int tks__segment_open(const char *path, const char *store_id, tks__segment **segment);
 
 static inline const tks__segment_header *tks__segment_head(const tks__segment *segment) { return segment->memory; }
+
+/* The sequence number of the first slot; 0: nothing is in it. */
+uint64_t tks__segment_base(const tks__segment *segment);
 
 /* Makes its pages present, so that put meets no page fault. */
 void tks__segment_touch(const tks__segment *segment);
