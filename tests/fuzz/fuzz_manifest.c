@@ -6,7 +6,7 @@
 #include "fuzz/fuzz.h"
 #include "persist/manifest.h"
 
-const unsigned fuzz_rounds = 1500;
+const unsigned fuzz_rounds = 8000;
 const char *const fuzz_words[] = {"\"format\": 1",
                                   "\"format\": 2",
                                   "9223372036854775807",

@@ -58,7 +58,7 @@ static void check_order(const tks_quote *before, const tks_quote *q, const tks_r
              (unsigned long long)before->seq);
 }
 
-/* Whether `seq` is among the records of the range. */
+/* Whether `seq` is among the records of the range, or its day was told to be damaged. */
 static bool read_range(tks_store *store, const tks_range *range, size_t capacity, uint64_t seq) {
   tks_cursor *cursor;
   tks_error error;
@@ -67,7 +67,7 @@ static bool read_range(tks_store *store, const tks_range *range, size_t capacity
   if (code != TKS_OK) return false;
   tks_quote quotes[PIECES], before;
   size_t count, all = 0;
-  bool found = false;
+  bool found = false, damaged = false;
   do {
     code = tks_cursor_next(cursor, quotes, capacity, &count, &error);
     FUZZ_CHECK(is_reading_code(code) && count <= capacity, "%d, %zu", code, count);
@@ -77,11 +77,12 @@ static bool read_range(tks_store *store, const tks_range *range, size_t capacity
       found |= quotes[i].seq == seq;
     }
     FUZZ_CHECK(all < RECORDS_MAX, "the range does not end");
+    damaged |= code == TKS_EDAYFILE;
     deadlines += code == TKS_EDEADLINE;
   } while (code == TKS_EDAYFILE || code == TKS_EFORMAT || (code == TKS_EDEADLINE && deadlines < DEADLINES_MAX) ||
            (code == TKS_OK && count > 0));
   tks_cursor_close(cursor);
-  return found;
+  return found || damaged;
 }
 
 static tks_range whole_range(uint32_t symbol) {
@@ -111,7 +112,8 @@ static void read_symbol(tks_store *store, uint32_t symbol) {
   FUZZ_CHECK(is_reading_code(code) || code == TKS_ENOTFOUND, "%d", code);
 }
 
-static void read_days(tks_store *store, uint32_t check) {
+static bool read_days(tks_store *store, uint32_t check) {
+  bool newer = false;
   tks_day_info days[8];
   size_t total;
   int code = tks_days(store, check, days, sizeof days / sizeof days[0], &total, NULL);
@@ -119,12 +121,14 @@ static void read_days(tks_store *store, uint32_t check) {
   for (size_t i = 0; code == TKS_OK && i < total && i < sizeof days / sizeof days[0]; i++) {
     FUZZ_CHECK(is_reading_code(days[i].code) || days[i].code == TKS_ENOTFOUND, "%d", days[i].code);
     FUZZ_CHECK(memchr(days[i].message, 0, sizeof days[i].message) != NULL, "an endless message");
+    newer |= days[i].code == TKS_EFORMAT;
     FUZZ_CHECK((days[i].code == TKS_OK) == (days[i].message[0] == 0), "%d: %s", days[i].code, days[i].message);
   }
+  return newer;
 }
 
-void fuzz_read_all(tks_store *store) {
-  read_days(store, TKS_CHECK_QUICK);
+bool fuzz_read_all(tks_store *store) {
+  (void)read_days(store, TKS_CHECK_QUICK);
   tks_symbol_info symbols[SYMBOLS_MAX];
   size_t total = 0;
   int code = tks_symbols(store, symbols, SYMBOLS_MAX, &total, NULL);
@@ -138,7 +142,7 @@ void fuzz_read_all(tks_store *store) {
   tks_quote quotes[PIECES];
   code = tks_latest_all(store, quotes, PIECES, &total, NULL);
   FUZZ_CHECK(is_reading_code(code), "%d", code);
-  read_days(store, TKS_CHECK_FULL);
+  return !read_days(store, TKS_CHECK_FULL);
 }
 
 void fuzz_use(tks_store *store) {
@@ -146,7 +150,7 @@ void fuzz_use(tks_store *store) {
   tks_error error = {0};
   int code = tks_put(store, FUZZ_SYMBOL, strlen(FUZZ_SYMBOL), 1.25, 1.5, "OANDA", 5, FUZZ_MIDNIGHT + 1, &seq, &error);
   FUZZ_CHECK(code == TKS_OK && seq > 0, "%d: %s", code, error.message);
-  code = tks_flush(store, 60000, &error);
+  code = tks_flush(store, 20000, &error);
   FUZZ_CHECK(code == TKS_OK, "%d: %s", code, error.message);
   uint32_t id;
   FUZZ_CHECK(tks_symbol(store, FUZZ_SYMBOL, strlen(FUZZ_SYMBOL), &id, NULL) == TKS_OK, "symbol");
