@@ -54,8 +54,6 @@ void fuzz_seed(const void *data, size_t size) {
   seeds[seed_count++] = (seed){copy, size};
 }
 
-void fuzz_seed_text(const char *text) { fuzz_seed(text, strlen(text)); }
-
 /* ------------------------------------------------------------------ findings */
 
 static void leave_input(void) {

@@ -22,6 +22,14 @@ void fuzz_fail(const char *condition, int line, const char *format, ...) {
   abort();
 }
 
+/* Under libFuzzer nobody asks for seeds: they lie in its corpus. */
+__attribute__((weak)) void fuzz_seed(const void *data, size_t size) {
+  (void)data;
+  (void)size;
+}
+
+void fuzz_seed_text(const char *text) { fuzz_seed(text, strlen(text)); }
+
 /* ------------------------------------------------------------------- files */
 
 static char *directory;

@@ -235,18 +235,22 @@ static void call_range(fuzz_input *in) {
 
 /* Arguments that must be refused, whatever they are. */
 static void call_nonsense(fuzz_input *in) {
-  tks_range range;
-  memset(&range, 0, sizeof range);
-  range.struct_size = (uint32_t)fuzz_number(in, 2);
-  range.symbol = (uint32_t)fuzz_number(in, 4) | 0x80000000u;
-  range.limit = (int64_t)fuzz_number(in, 8);
+  /* A caller that says it has a larger struct has one. */
+  static union {
+    tks_range range;
+    char bytes[UINT16_MAX];
+  } large;
+  memset(&large, fuzz_byte(in), sizeof large);
+  large.range = (tks_range){.struct_size = (uint32_t)fuzz_number(in, 2),
+                            .symbol = (uint32_t)fuzz_number(in, 4) | 0x80000000u,
+                            .limit = (int64_t)fuzz_number(in, 8)};
   tks_cursor *cursor;
   tks_quote quote;
   size_t count = 7;
   uint32_t id;
   uint64_t seq;
-  FUZZ_CHECK(tks_range_open(store, &range, &cursor, NULL) < 0, "range");
-  FUZZ_CHECK(tks_recent(store, range.symbol, 1, &quote, &count, NULL) == TKS_ESYMBOL, "recent");
+  FUZZ_CHECK(tks_range_open(store, &large.range, &cursor, NULL) < 0, "range");
+  FUZZ_CHECK(tks_recent(store, large.range.symbol, 1, &quote, &count, NULL) == TKS_ESYMBOL, "recent");
   FUZZ_CHECK(tks_recent(store, 1, 0, &quote, &count, NULL) == TKS_ELIMIT, "recent");
   FUZZ_CHECK(tks_recent(store, 1, SIZE_MAX - fuzz_byte(in), &quote, &count, NULL) == TKS_ELIMIT, "recent");
   FUZZ_CHECK(tks_put_quote(store, NULL, &seq, NULL) == TKS_ENULL, "put");

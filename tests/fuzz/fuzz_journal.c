@@ -19,7 +19,7 @@
 #include "fuzz/fuzz.h"
 
 const unsigned fuzz_rounds = 300;
-const char *const fuzz_words[] = {"EURUSD", "OANDA", "\xff\xff\xff\xff\xff\xff\xff\x7f", "\x00\x10\x00\x00", NULL};
+const char *const fuzz_words[] = {"EURUSD", "OANDA", "\xff\xff\xff\xff\xff\xff\xff\x7f", "\x40\x10", NULL};
 
 enum { FILES_MAX = 8, RECORDS = 24, NAME_BYTES = 300 };
 
