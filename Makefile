@@ -90,13 +90,12 @@ fuzz: setup-dev ## libFuzzer with ASan and UBSan on every kind of input: FUZZ_SE
 	cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz_programs
 	@scripts/fuzz $(BUILD)-fuzz $(FUZZ_SECONDS) $(FUZZ)
 
-coverage: setup-dev ## which lines the tests run: a table, and $(BUILD)-coverage/coverage.html
+coverage: setup-dev ## which branches of the library the unit and fault tests take: a table, docs/coverage.md, coverage.html
 	@$(call configure,$(BUILD)-coverage,-DCMAKE_BUILD_TYPE=Debug -DTICKSTORE_COVERAGE=ON -DTICKSTORE_EXTRAS=OFF)
 	cmake --build $(BUILD)-coverage --parallel $(JOBS)
 	@find $(BUILD)-coverage -name '*.gcda' -delete
-	@scripts/run-tests $(BUILD)-coverage
-	@gcovr --root . --object-directory $(BUILD)-coverage --filter libtickstore/src/ --filter cli/ --print-summary \
-	  --html-details $(BUILD)-coverage/coverage.html --txt
+	@scripts/run-tests $(BUILD)-coverage --label-regex '^(unit|fault)$$'
+	@scripts/coverage $(BUILD)-coverage
 
 clean: ## remove all build directories
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-coverage
