@@ -17,6 +17,7 @@ tks_config fuzz_config(uint32_t backend) {
   config.backend = backend;
   config.throttle_relative = -1;
   config.ring_records = 16;
+  config.max_symbols = config.max_sources = 1000; /* sanitizers are slow with large reservations */
   config.retry_pause_ms = 1;
   config.degraded_retry_ms = 5;
   config.sync_interval_ms = 5;
