@@ -49,6 +49,16 @@ static void check_same(const tks__json_fields *a, const tks__json_fields *b, con
   FUZZ_CHECK(a->source_length == b->source_length && memcmp(a->source, b->source, a->source_length) == 0, "%s", line);
 }
 
+/* Integers that only the scanner takes have the right sign and size all the same. */
+static void check_integers(const uint8_t *data, size_t size, const tks__json_fields *f) {
+  json_t *object = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+  if (object == NULL) return;
+  FUZZ_CHECK(json_number_value(json_object_get(object, "seq")) == (double)f->record.seq, "seq");
+  FUZZ_CHECK(json_number_value(json_object_get(object, "recv_ns")) == (double)f->record.recv_ns, "recv_ns");
+  FUZZ_CHECK(json_number_value(json_object_get(object, "flags")) == (double)f->record.flags, "flags");
+  json_decref(object);
+}
+
 /* Where another parser takes the line too, both understand the same. */
 static void check_against_jansson(const uint8_t *data, size_t size, const tks__json_fields *f) {
   json_t *object = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
@@ -69,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   FUZZ_CHECK(tks__name_check(fields.symbol, fields.symbol_length) == TKS_OK, "a symbol that is none");
   FUZZ_CHECK(fields.source_length == 0 || tks__name_check(fields.source, fields.source_length) == TKS_OK, "source");
   check_against_jansson(data, size, &fields);
+  check_integers(data, size, &fields);
   char line[TKS__JSON_LINE_MAX + 1];
   size_t length = tks__json_line_format(&fields.record, fields.symbol, fields.symbol_length, fields.source,
                                         fields.source_length, "default", line);
