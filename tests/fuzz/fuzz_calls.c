@@ -167,15 +167,26 @@ static void call_put_quotes(fuzz_input *in) {
   }
   tks_put_result result;
   int code = tks_put_quotes(store, quotes, count, codes, &result, NULL);
-  uint64_t seq = result.first_seq;
   FUZZ_CHECK(code == TKS_OK || code == TKS_PARTIAL, "%d", code);
   for (size_t i = 0; i < count; i++) {
     FUZZ_CHECK(is_put_code(codes[i]), "%d", codes[i]);
-    if (codes[i] != TKS_OK && codes[i] != TKS_EQUEUEFULL) continue;
-    kept++;
-    quotes[i].seq = seq++; /* nobody else puts */
-    note(quotes[i], codes[i]);
+    kept += codes[i] == TKS_OK || codes[i] == TKS_EQUEUEFULL;
   }
+  /* Nobody else puts, so these are the last numbers given out. */
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  FUZZ_CHECK(tks_stats(store, &stats, NULL) == TKS_OK, "stats");
+  uint64_t seq = stats.last_seq - kept, first = 0, last = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (codes[i] != TKS_OK && codes[i] != TKS_EQUEUEFULL) continue;
+    quotes[i].seq = ++seq;
+    note(quotes[i], codes[i]);
+    if (codes[i] != TKS_OK) continue;
+    if (first == 0) first = seq;
+    last = seq;
+  }
+  FUZZ_CHECK(result.first_seq == first && result.last_seq == last, "numbers %llu to %llu, not %llu to %llu",
+             (unsigned long long)result.first_seq, (unsigned long long)result.last_seq, (unsigned long long)first,
+             (unsigned long long)last);
   FUZZ_CHECK(result.accepted + result.dropped == kept, "%llu, not %zu", (unsigned long long)result.accepted, kept);
   FUZZ_CHECK(result.accepted + result.dropped + result.throttled + result.crossed_dropped + result.refused == count,
              "the result does not add up");

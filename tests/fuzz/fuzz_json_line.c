@@ -27,6 +27,9 @@ const char *const fuzz_words[] = {"null",
                                   NULL};
 
 void fuzz_seeds(void) {
+  fuzz_seed_text(
+      "{\"broker_id\":\"b\",\"symbol\":\"X\",\"bid\":1,\"ask\":2,\"spread\":1,\"timestamp\":\"2026-01-19T11:51:51Z\","
+      "\"lp\":\"\",\"seq\":7,\"recv_ns\":9223372036854775808}\n");
   fuzz_seed_text("{\"broker_id\":\"default\",\"symbol\":\"EURUSD\",\"bid\":1.08484,\"ask\":1.08499,\"spread\":0.00015,"
                  "\"timestamp\":\"2026-01-19T11:51:51.897268500Z\",\"lp\":\"OANDA\",\"seq\":42}\n");
   fuzz_seed_text("{\"broker_id\":\"b\",\"symbol\":\"EUR/USD\",\"bid\":null,\"ask\":-0.0,\"spread\":null,"
