@@ -81,16 +81,24 @@ tidy: setup-dev ## clang-tidy over the library and the command
 	@printf '%s\n' $(tidied) | xargs -n 1 -P $(JOBS) clang-tidy --quiet -p $(BUILD)-clang
 	@echo "tidy: nothing found in $(words $(tidied)) files"
 
-coverage: setup-dev ## which lines the tests run: a table, and $(BUILD)-coverage/coverage.html
+FUZZ_SECONDS ?= 60
+FUZZ ?=
+
+fuzz: setup-dev ## libFuzzer with ASan and UBSan on every kind of input: FUZZ_SECONDS=60 each, FUZZ="name decimal" for some
+	@$(call configure,$(BUILD)-fuzz,-DCMAKE_C_COMPILER=clang -DTICKSTORE_FUZZ=ON -DTICKSTORE_SANITIZE=address \
+	  -DTICKSTORE_EXTRAS=OFF)
+	cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz_programs
+	@scripts/fuzz $(BUILD)-fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+coverage: setup-dev ## which branches of the library the unit and fault tests take: a table, docs/coverage.md, coverage.html
 	@$(call configure,$(BUILD)-coverage,-DCMAKE_BUILD_TYPE=Debug -DTICKSTORE_COVERAGE=ON -DTICKSTORE_EXTRAS=OFF)
 	cmake --build $(BUILD)-coverage --parallel $(JOBS)
 	@find $(BUILD)-coverage -name '*.gcda' -delete
-	@scripts/run-tests $(BUILD)-coverage
-	@gcovr --root . --object-directory $(BUILD)-coverage --filter libtickstore/src/ --filter cli/ --print-summary \
-	  --html-details $(BUILD)-coverage/coverage.html --txt
+	@scripts/run-tests $(BUILD)-coverage --label-regex '^(unit|fault)$$'
+	@scripts/coverage $(BUILD)-coverage
 
 clean: ## remove all build directories
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-coverage
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-coverage
 
 .PHONY: all help setup setup-dev test demo bench install test-sanitizers test-asan test-tsan clang format format-check \
-  tidy coverage clean
+  tidy fuzz coverage clean

@@ -1,5 +1,6 @@
 /* The days on disk and their health (listing.h: tks__list_days). */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -8,7 +9,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/fs.h"
 #include "query/listing.h"
+#include "support/faults.h"
 #include "support/scratch.h"
 #include "support/stores.h"
 
@@ -236,4 +239,47 @@ Test(days, strange_files_and_directories) {
   list(TKS_CHECK_FULL);
   cr_assert_eq(total, 6);
   for (size_t i = 0; i < total; i++) cr_assert_eq(days[i].code, TKS_OK, "%s", days[i].message);
+}
+
+/* The days lack none, or the call says why it has none; what a single file hides is told with its day. */
+Test(days, every_allocation_may_fail) {
+  make_store(TKS_DUAL);
+  list(TKS_CHECK_FULL);
+  bool failed = true;
+  for (uint64_t n = 0; failed; n++) {
+    fail_allocation(n);
+    int code = tks_days(store, TKS_CHECK_FULL, days, 16, &total, NULL);
+    failed = allocations_work();
+    cr_assert(code == TKS_OK || (failed && code == TKS_ENOMEM), "allocation %llu: %d", (unsigned long long)n, code);
+    if (code != TKS_OK) continue;
+    cr_assert_eq(total, 6);
+    for (size_t i = 0; i < total; i++) {
+      cr_assert(days[i].code == TKS_OK || (failed && days[i].code == TKS_ENOMEM), "%d", days[i].code);
+      cr_assert(days[i].code != TKS_OK || days[i].count == 15, "%llu", (unsigned long long)days[i].count);
+    }
+  }
+}
+
+static _Atomic int lists_left;
+
+static int fail_listing(tks__fs_op op, const char *path) {
+  (void)path;
+  return op == TKS__FS_LIST && atomic_fetch_sub(&lists_left, 1) == 0 ? EIO : 0;
+}
+
+Test(days, every_directory_may_be_unreadable) {
+  make_store(TKS_DUAL);
+  list(TKS_CHECK_FULL);
+  for (int n = 0;; n++) {
+    atomic_store(&lists_left, n);
+    atomic_store(&tks__fs_fault, fail_listing);
+    int code = tks_days(store, TKS_CHECK_QUICK, days, 16, &total, NULL);
+    atomic_store(&tks__fs_fault, NULL);
+    bool failed = atomic_load(&lists_left) < 0;
+    cr_assert_eq(code, failed ? TKS_EIO : TKS_OK, "%d: %d", n, code);
+    if (failed) continue;
+    cr_assert_eq(total, 6);
+    cr_assert_gt(n, 3);
+    break;
+  }
 }

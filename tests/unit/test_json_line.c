@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -211,4 +212,67 @@ Test(json_line, no_part_of_a_line_is_a_line) {
   }
   cr_assert(tks__json_line_parse(line, length - 1, &f), "without its line end");
   expect_same(&f, &r, "EURUSD", "OANDA");
+}
+
+/* One field replaced, in our own order and in another one, which two different readers take. */
+Test(json_line, each_field_is_checked_in_any_order) {
+  enum { FIELDS = 12 };
+  static const char *const good[FIELDS][2] = {
+      {"broker_id", "\"b\""}, {"symbol", "\"S\""}, {"bid", "1.5"},
+      {"ask", "1.75"},        {"spread", "0.25"},  {"timestamp", "\"2026-01-19T11:51:51Z\""},
+      {"lp", "\"L\""},        {"seq", "9"},        {"bid_size", "2"},
+      {"ask_size", "3"},      {"recv_ns", "-4"},   {"flags", "65536"},
+  };
+  static const struct {
+    const char *field, *value;
+    bool ok;
+  } cases[] = {
+      {"", "", true},
+      {"broker_id", "7", false},
+      {"symbol", "null", false},
+      {"symbol", "\"\"", false},
+      {"symbol", "\"a/../b\"", false},
+      {"symbol", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"", false},
+      {"bid", "null", true},
+      {"bid", "\"1.5\"", false},
+      {"bid", "true", false},
+      {"bid", "1e400", false},
+      {"ask", "null", true},
+      {"ask", "[]", false},
+      {"spread", "null", true},
+      {"spread", "\"\"", false},
+      {"timestamp", "5", false},
+      {"timestamp", "\"yesterday\"", false},
+      {"lp", "\"\"", true},
+      {"lp", "null", false},
+      {"lp", "\"..\"", false},
+      {"seq", "0", false},
+      {"seq", "-9", false},
+      {"seq", "1.5", false},
+      {"bid_size", "-2", false},
+      {"bid_size", "\"2\"", false},
+      {"ask_size", "-3", false},
+      {"ask_size", "null", false},
+      {"ask_size", "1e999", false},
+      {"recv_ns", "1.5", false},
+      {"recv_ns", "9223372036854775808", false},
+      {"flags", "4294967295", true},
+      {"flags", "4294967296", false},
+      {"flags", "-1", false},
+      {"flags", "\"\"", false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (int reversed = 0; reversed < 2; reversed++) {
+      char line[TKS__JSON_LINE_MAX] = "{";
+      for (int k = 0; k < FIELDS; k++) {
+        const char *const *field = good[reversed ? FIELDS - 1 - k : k];
+        const char *value = strcmp(field[0], cases[i].field) == 0 ? cases[i].value : field[1];
+        size_t at = strlen(line);
+        (void)snprintf(line + at, sizeof line - at, "%s\"%s\":%s", k > 0 ? "," : "", field[0], value);
+      }
+      (void)strcat(line, "}\n");
+      tks__json_fields fields;
+      cr_assert_eq(tks__json_line_parse(line, strlen(line), &fields), cases[i].ok, "%s", line);
+    }
+  }
 }

@@ -1,12 +1,15 @@
 #include "query/listing.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
+#include "support/faults.h"
 #include "support/model.h"
 #include "support/scratch.h"
 #include "support/stores.h"
@@ -207,4 +210,79 @@ Test(listing, a_day_that_was_set_aside_is_told) {
   cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
   cr_assert_eq(total, 1);
   cr_assert_eq(info.count, 1);
+}
+
+/* ---- faults */
+
+/* ZZZ and A with records of one day in SQLite and in JSON, by writers that differed. */
+static void make_mixed(void) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    open_with(&config);
+    for (int i = 0; i < 10; i++) (void)store_put(store, 1 + (uint32_t)i % 2, STORE_NOON + i, 1, 2);
+    (void)store_put(store, 3, STORE_NOON + backend * STORE_DAY_NS, 1, 2); /* a day of this sink alone */
+    store_close(store);
+  }
+  store = NULL;
+}
+
+/* Anew for each fault: a connection that is open already makes fewer calls. */
+static void open_mixed(void) {
+  if (store != NULL) store_close(store);
+  tks_config config = store_config(TKS_SQLITE);
+  config.read_only = 1;
+  open_with(&config);
+}
+
+static void must_count_mixed(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, 3);
+  for (size_t i = 0; i < total; i++)
+    cr_assert_eq(infos[i].count, infos[i].id == 3 ? 2 : 10, "%u: %llu", infos[i].id,
+                 (unsigned long long)infos[i].count);
+}
+
+/* A listing lacks nothing, or says why it is none. */
+Test(listing, every_allocation_may_fail) {
+  make_mixed();
+  bool failed = true;
+  for (uint64_t n = 0; failed; n++) {
+    tks_symbol_info infos[SYMBOLS];
+    size_t total = 99;
+    open_mixed();
+    fail_allocation(n);
+    int code = tks_symbols(store, infos, SYMBOLS, &total, NULL);
+    failed = allocations_work();
+    cr_assert(code == TKS_OK || (failed && code == TKS_ENOMEM), "allocation %llu: %d", (unsigned long long)n, code);
+    if (code == TKS_OK) must_count_mixed(infos, total);
+    cr_assert(failed || n > 10, "%llu allocations", (unsigned long long)n);
+  }
+}
+
+static _Atomic int fs_countdown;
+
+static int fail_reading(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_LIST && op != TKS__FS_OPEN && op != TKS__FS_READ) return 0;
+  return atomic_fetch_sub(&fs_countdown, 1) == 0 ? EIO : 0;
+}
+
+Test(listing, every_read_may_fail) {
+  make_mixed();
+  for (int n = 0;; n++) {
+    tks_symbol_info infos[SYMBOLS];
+    tks_error error;
+    size_t total = 99;
+    open_mixed();
+    atomic_store(&fs_countdown, n);
+    atomic_store(&tks__fs_fault, fail_reading);
+    int code = tks_symbols(store, infos, SYMBOLS, &total, &error);
+    atomic_store(&tks__fs_fault, NULL);
+    bool failed = atomic_load(&fs_countdown) < 0;
+    cr_assert(code == TKS_OK || (failed && code == TKS_EIO), "%d: %d", n, code);
+    if (code == TKS_OK) must_count_mixed(infos, total);
+    else cr_assert_eq(error.code, TKS_EIO);
+    if (failed) continue;
+    cr_assert_gt(n, 10);
+    break;
+  }
 }

@@ -81,6 +81,8 @@ static int code_of_sqlite(int rc) {
   switch (rc & 0xff) {
     case SQLITE_FULL: return TKS_EDISKFULL;
     case SQLITE_NOMEM: return TKS_ENOMEM;
+    /* Our own rows never collide: each has a sequence number that the file has not seen. */
+    case SQLITE_CONSTRAINT:
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return TKS_EDAYFILE;
     case SQLITE_BUSY:
@@ -268,6 +270,8 @@ static int open_impl(tks__dayfile *file, tks_error *error) {
   if (rc != SQLITE_OK) return fail(file, rc, "cannot open", error);
   (void)sqlite3_extended_result_codes(file->db, 1);
   (void)sqlite3_busy_timeout(file->db, (int)file->options->busy_timeout_ms);
+  /* A day file has no triggers. What somebody has put there must not decide what becomes of a record. */
+  (void)sqlite3_db_config(file->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
   int code = tks__dayfile_check(file->db, file->path, file->day, error);
   if (code == TKS_OK) code = enter_wal_mode(file, error);
   if (code == TKS_OK) code = configure(file, error);
@@ -310,20 +314,26 @@ static int run(tks__dayfile *file, int which) {
   return rc == SQLITE_DONE || rc == SQLITE_ROW ? reset : rc;
 }
 
+/* Ids count from 1. One that was never given out, cut to its width, would name another symbol or none. */
+static int take_id(int64_t file_id, uint32_t *id) {
+  if (file_id < 1 || file_id > UINT32_MAX) return SQLITE_CORRUPT;
+  *id = (uint32_t)file_id;
+  return SQLITE_OK;
+}
+
 /* The file's id of a name, added when it is new. Runs inside the transaction. */
 static int find_or_add(tks__dayfile *file, int find, int add, const tks__name *name, uint32_t *id) {
   sqlite3_stmt *statement = file->statements[find];
   int rc = sqlite3_bind_text(statement, 1, name->text, (int)name->length, SQLITE_STATIC);
   if (rc != SQLITE_OK) return rc;
   rc = sqlite3_step(statement);
-  if (rc == SQLITE_ROW) *id = (uint32_t)sqlite3_column_int64(statement, 0);
+  int taken = rc == SQLITE_ROW ? take_id(sqlite3_column_int64(statement, 0), id) : SQLITE_OK;
   int reset = sqlite3_reset(statement);
-  if (rc == SQLITE_ROW) return reset;
+  if (rc == SQLITE_ROW) return taken != SQLITE_OK ? taken : reset;
   if (rc != SQLITE_DONE) return rc;
   rc = sqlite3_bind_text(file->statements[add], 1, name->text, (int)name->length, SQLITE_STATIC);
   if (rc == SQLITE_OK) rc = run(file, add);
-  if (rc == SQLITE_OK) *id = (uint32_t)sqlite3_last_insert_rowid(file->db);
-  return rc;
+  return rc == SQLITE_OK ? take_id(sqlite3_last_insert_rowid(file->db), id) : rc;
 }
 
 static int map_id(tks__dayfile *file, id_map *map, const tks__names *names, int find, int add, uint32_t process_id,

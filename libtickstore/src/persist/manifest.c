@@ -13,6 +13,9 @@
 
 #define MANIFEST_BYTES_MAX 65536
 
+/* No store gets here by writing. Above it lies room for reserves, so that the sums of sequence numbers never overflow. */
+#define NEXT_SEQ_MAX (INT64_C(1) << 62)
+
 static const char *const BACKENDS[] = {[TKS_SQLITE] = "sqlite", [TKS_JSON] = "json", [TKS_DUAL] = "dual"};
 
 void tks__manifest_init(tks__manifest *manifest, uint32_t backend) {
@@ -33,6 +36,11 @@ static uint32_t backend_of(const char *name) {
   return 0;
 }
 
+/* As init makes them. Anything else, and quotes above all, would make a manifest that cannot be read of the next one. */
+static bool is_store_id(const char *text) {
+  return text != NULL && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32;
+}
+
 static int parse(const char *path, const char *bytes, size_t length, tks__manifest *manifest, tks_error *error) {
   json_error_t why;
   json_t *root = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &why);
@@ -47,9 +55,11 @@ static int parse(const char *path, const char *bytes, size_t length, tks__manife
   if (format > TKS__MANIFEST_FORMAT)
     code = tks__fail(error, TKS_EFORMAT, 0, "%s has format %lld, this library reads up to %d", path, (long long)format,
                      TKS__MANIFEST_FORMAT);
-  else if (format < 1 || next_seq < 1 || store_id == NULL || strlen(store_id) != 32 || manifest->backend == 0 ||
-           !json_is_boolean(clean))
+  else if (format < 1 || next_seq < 1 || !is_store_id(store_id) || manifest->backend == 0 || !json_is_boolean(clean))
     code = tks__fail(error, TKS_ENOTSTORE, 0, "%s lacks format, store_id, backend, next_seq or clean", path);
+  else if (next_seq > NEXT_SEQ_MAX)
+    code = tks__fail(error, TKS_ENOTSTORE, 0, "%s has next_seq %lld, which leaves no numbers for more records", path,
+                     (long long)next_seq);
   if (code == TKS_OK) {
     memcpy(manifest->store_id, store_id, sizeof manifest->store_id);
     manifest->next_seq = (uint64_t)next_seq;

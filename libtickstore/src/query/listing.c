@@ -1,5 +1,6 @@
 #include "query/listing.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,12 +53,13 @@ static bool note_file(listing_work *work, int32_t day, uint32_t symbol, uint64_t
 
 static int no_memory(tks_error *error) { return tks__fail(error, TKS_ENOMEM, 0, "out of memory listing symbols"); }
 
+/* Where that cannot be told the symbol is left to the visit of its JSON file, which counts both or says what is wrong. */
 static bool has_json_file(const tks__reader *reader, uint32_t symbol, int32_t day) {
   const tks__name *name = tks__names_get(&reader->symbols->names, symbol);
   char path[TKS__PATH_MAX];
   int64_t size;
   tks__layout_json_file(reader->layout, name->text, name->length, day, path);
-  return tks__fs_size(path, &size) == 0;
+  return tks__fs_size(path, &size) != ENOENT;
 }
 
 static int add_sqlite_day(listing_work *work, const tks__reader_day *reader_day, tks_error *error) {

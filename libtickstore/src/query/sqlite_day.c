@@ -2,10 +2,12 @@
 
 #include <math.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utc.h"
 #include "persist/dayfile.h"
 
 enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
@@ -94,8 +96,20 @@ static double price(sqlite3_stmt *s, int column) {
   return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
 }
 
+/* Whether time and sequence are such as are written. Reading goes on behind the last record's: with others it would come by
+ * the same rows again and again, or leave the day. */
+static bool has_key(const tks__connection *c, sqlite3_stmt *s) {
+  for (int column = 0; column < 3; column++)
+    if (sqlite3_column_type(s, column) != SQLITE_INTEGER) return false;
+  int64_t ms = sqlite3_column_int64(s, 0), sub_ns = sqlite3_column_int64(s, 1);
+  int64_t midnight_ms = (int64_t)c->day * (TKS__NS_PER_DAY / TKS__NS_PER_MS);
+  return ms >= midnight_ms && ms < midnight_ms + TKS__NS_PER_DAY / TKS__NS_PER_MS && sub_ns >= 0 &&
+         sub_ns < TKS__NS_PER_MS && sqlite3_column_int64(s, 2) > 0;
+}
+
 static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
-  /* Unsigned: what a damaged file holds may overflow. */
+  if (!has_key(c, s)) return SQLITE_CORRUPT;
+  /* Unsigned: the first day of all begins before the first instant. */
   r->ts_ns = (int64_t)((uint64_t)sqlite3_column_int64(s, 0) * 1000000 + (uint64_t)sqlite3_column_int64(s, 1));
   r->seq = (uint64_t)sqlite3_column_int64(s, 2);
   r->bid = price(s, 3);
@@ -228,6 +242,18 @@ static int expect(tks__connection *c, const tks__pool *pool, const char *sql, co
   return code;
 }
 
+/* has_key of every row, in SQL. */
+static int expect_keys(tks__connection *c, const tks__pool *pool, tks_error *error) {
+  char sql[400];
+  int64_t midnight_ms = (int64_t)c->day * (TKS__NS_PER_DAY / TKS__NS_PER_MS);
+  (void)snprintf(sql, sizeof sql,
+                 "SELECT count(*) FROM quote WHERE typeof(ts_ms) <> 'integer' OR typeof(ts_sub_ns) <> 'integer'"
+                 " OR typeof(seq) <> 'integer' OR ts_ms NOT BETWEEN %lld AND %lld OR ts_sub_ns NOT BETWEEN 0 AND 999999"
+                 " OR seq < 1",
+                 (long long)midnight_ms, (long long)midnight_ms + TKS__NS_PER_DAY / TKS__NS_PER_MS - 1);
+  return expect(c, pool, sql, "0", "rows with a time or sequence number that cannot be:", error);
+}
+
 int tks__sqlite_day_verify(tks__pool *pool, int32_t day, tks_error *error) {
   tks__connection *c;
   int code = tks__pool_acquire(pool, day, &c, error);
@@ -247,6 +273,7 @@ int tks__sqlite_day_verify(tks__pool *pool, int32_t day, tks_error *error) {
                   "SELECT ifnull((SELECT MAX(seq) FROM quote), 0) <= (SELECT value FROM meta WHERE key = 'last_seq')"
                   " AND NOT EXISTS (SELECT 1 FROM quote WHERE symbol_id NOT IN (SELECT id FROM symbol))",
                   "1", "sequence numbers or symbols do not match:", error);
+  if (code == TKS_OK) code = expect_keys(c, pool, error);
   tks__pool_release(pool, c, code != TKS_OK);
   return code;
 }
