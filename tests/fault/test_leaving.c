@@ -18,6 +18,15 @@
 #include "support/stores.h"
 #include "support/threads.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#endif
+
 static char *scratch;
 static char dir[PATH_MAX], notes_path[PATH_MAX + 16];
 static leaver_notes *notes;
@@ -158,8 +167,10 @@ Test(leaving, quick_exit) { leave_often("quick_exit", false, false); }
 Test(leaving, close_in_an_exit_handler_while_threads_put) { leave_often("close_atexit", true, true); }
 Test(leaving, close_while_threads_put_then_return) { leave_often("close_return", true, true); }
 
+#ifndef UNDER_TSAN /* which does not survive its main thread */
 /* The library's threads do not keep the process once the store is closed. */
 Test(leaving, main_ends_before_the_others) { leave_often("main_exits", true, true); }
+#endif
 
 /* ------------------------------------------------------------------ forks */
 
