@@ -6,6 +6,7 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/forks.h"
 #include "base/memory.h"
 #include "query/arrow.h"
 #include "query/cursor.h"
@@ -56,10 +57,19 @@ int tks_config_init(tks_config *config, size_t size, int preset, tks_error *erro
 int tks_open(const char *path, size_t path_length, const tks_config *config, tks_store **store, tks_error *error) {
   if (store == NULL) return null_argument(error, "store");
   *store = NULL;
-  return tks__store_open(path, path_length, config, store, error);
+  if (!tks__forks_open())
+    return tks__fail(error, TKS_EFORK, 0, "this process was forked while a store was open: exec before opening one");
+  int code = tks__store_open(path, path_length, config, store, error);
+  if (code != TKS_OK) tks__forks_close();
+  return code;
 }
 
-int tks_close(tks_store *store, tks_error *error) { return tks__store_close(store, error); }
+int tks_close(tks_store *store, tks_error *error) {
+  int code = tks__store_close(store, error);
+  /* Any other code tells how the closing went. */
+  if (code != TKS_ENULL && code != TKS_EFORK && code != TKS_ECLOSED) tks__forks_close();
+  return code;
+}
 
 static int need_writer(const tks_store *store, tks_error *error) {
   if (store->engine->writer != NULL) return TKS_OK;

@@ -217,7 +217,7 @@ Test(disk_full, close_keeps_what_is_missing) {
   tks_config config = store_config(TKS_DUAL);
   config.close_limit_ms = 100;
   open_with(&config);
-  fill(ballast, 0);
+  small_disk_fill(ballast, 0);
   put_some(1234);
   cr_assert_eq(tks_close(store, NULL), TKS_KEPT);
   store = NULL;

@@ -13,7 +13,10 @@ static int64_t read_clock(clockid_t id) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void tear_down(void) { atomic_store(&tks__clock_override, NULL); }
+static void tear_down(void) {
+  atomic_store(&tks__clock_override, NULL);
+  atomic_store(&tks__clock_monotonic_override, NULL);
+}
 
 TestSuite(clock, .fini = tear_down);
 
@@ -45,4 +48,12 @@ Test(clock, a_test_can_set_the_calendar_clock_alone) {
   cr_assert_geq(tks__clock_monotonic_ns(), monotonic);
   atomic_store(&tks__clock_override, NULL);
   cr_assert_gt(tks__clock_now_ns(), 0);
+}
+
+Test(clock, a_test_can_set_the_monotonic_clock_alone) {
+  atomic_store(&tks__clock_monotonic_override, fixed);
+  cr_assert_eq(tks__clock_monotonic_ns(), fixed());
+  cr_assert_gt(tks__clock_now_ns(), 0);
+  atomic_store(&tks__clock_monotonic_override, NULL);
+  cr_assert_gt(tks__clock_monotonic_ns(), 0);
 }

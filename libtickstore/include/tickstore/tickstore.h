@@ -19,7 +19,9 @@
  *             wait for and what bounds the wait.
  *   Time      int64_t nanoseconds since 1970-01-01T00:00:00Z, names end in _ns.
  *   Signals   The library installs no handlers and blocks all signals in its own threads.
- *   fork      A child process must not use a store opened by its parent: every call answers TKS_EFORK there.
+ *   fork      A child process must not use a store opened by its parent: every call answers TKS_EFORK there. So does
+ *             tks_open in a child that was forked while a store was open, until it calls exec: SQLite's locks came
+ *             with it as the parent's threads held them. Forked while none is open, it may open its own.
  */
 #ifndef TICKSTORE_TICKSTORE_H
 #define TICKSTORE_TICKSTORE_H
@@ -263,7 +265,7 @@ typedef struct tks_store tks_store;
  * On success *store is the handle, else NULL. The directory belongs to one writing process at a time, guarded by an
  * open-file-description lock on ROOT/lock. Blocks on disk.
  * Codes: TKS_ENULL, TKS_EINVAL (path), TKS_ESTRUCT, TKS_ECONFIG, TKS_ELOCKED, TKS_EFORMAT, TKS_ENOTSTORE, TKS_EIO,
- * TKS_EDISKFULL, TKS_ENOMEM. */
+ * TKS_EDISKFULL, TKS_ENOMEM, TKS_EFORK (see fork above). */
 TKS_API int tks_open(const char *path, size_t path_length, const tks_config *config, tks_store **store,
                      tks_error *error);
 

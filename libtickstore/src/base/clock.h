@@ -5,9 +5,13 @@
 #include <stdint.h>
 
 int64_t tks__clock_now_ns(void);       /* CLOCK_REALTIME, or what a test has put in its place */
-int64_t tks__clock_monotonic_ns(void); /* CLOCK_MONOTONIC */
+int64_t tks__clock_monotonic_ns(void); /* CLOCK_MONOTONIC, likewise */
 
 /* For tests: replaces the calendar clock; NULL puts the real one back. */
 extern int64_t (*_Atomic tks__clock_override)(void);
+
+/* The same for the monotonic clock. What waits in the system with a limit (a condition, a timer of the loop) goes on by the real one: such a
+ * test waits without limits. */
+extern int64_t (*_Atomic tks__clock_monotonic_override)(void);
 
 #endif

@@ -135,8 +135,8 @@ class ClosedError(TickstoreError):
 
 
 class ForkError(TickstoreError):
-    """The store was opened before a fork; the child process must open its own, for reading only while the parent
-    writes.
+    """The store was opened before a fork. A child that was forked while a store was open can open none itself:
+    start workers with "spawn" or "forkserver".
     """
 
     CODES = ("EFORK",)

@@ -266,7 +266,7 @@ class Store:
     any time; calls that wait let other Python threads run. Use it as a context manager, or call :meth:`close`: what
     was accepted is written then (also at a normal exit of the interpreter).
 
-    A store must not be used across ``fork``: in the child every call raises :class:`ForkError`.
+    A store must not be used across ``fork``: there every call raises :class:`ForkError`, opening another too.
 
     Times are nanoseconds since 1970-01-01T00:00:00Z as int, or aware ``datetime``, ``numpy.datetime64`` (UTC),
     ``pandas.Timestamp``, ISO 8601 text. Prices are floats, stored bit for bit; NaN or None means that the side is
