@@ -77,12 +77,17 @@ static int refuse(tks__engine *engine, tks__refusal why, int code) {
   return code;
 }
 
+/* Also called by the writer now and then: a clock that is set back takes the window along. */
+static void look_at_clock(void *context) {
+  tks__engine *engine = context;
+  int64_t latest_ns = tks__clock_now_ns() + (int64_t)engine->config.max_ahead_s * TKS__NS_PER_S;
+  atomic_store_explicit(&engine->latest_ns, latest_ns, memory_order_relaxed);
+}
+
 static int check_time(tks__engine *engine, int64_t ts_ns, tks_error *error) {
   if (ts_ns >= engine->earliest_ns) {
-    int64_t now_ns = tks__clock_now_ns();
-    int64_t latest = now_ns + (int64_t)engine->config.max_ahead_s * TKS__NS_PER_S;
-    atomic_store_explicit(&engine->latest_ns, latest, memory_order_relaxed);
-    if (ts_ns <= latest) return TKS_OK;
+    look_at_clock(engine);
+    if (ts_ns <= atomic_load_explicit(&engine->latest_ns, memory_order_relaxed)) return TKS_OK;
   }
   char text[TKS__UTC_TEXT_MAX];
   (void)tks__utc_format(ts_ns, text);
@@ -438,6 +443,8 @@ static int start_writer(tks__engine *engine, tks_error *error) {
       .reserve = write_reserve,
       .reserve_context = engine,
       .reserved_seq = engine->manifest.next_seq + TKS__SEQ_RESERVE,
+      .tick = look_at_clock,
+      .tick_context = engine,
   };
   return tks__writer_start(&options, sinks, &engine->writer, error);
 }

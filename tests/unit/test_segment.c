@@ -184,7 +184,7 @@ static void fewer_slots(tks__segment_header *header) { header->slot_count = SLOT
 static void other_store(tks__segment_header *header) { memcpy(header->store_id, OTHER_ID, 32); }
 static void other_order(tks__segment_header *header) { header->byte_order = 0x04030201; }
 static void other_slots(tks__segment_header *header) { header->slot_bytes = 128; }
-static void other_version(tks__segment_header *header) { header->magic[7] = '2'; }
+static void other_version(tks__segment_header *header) { header->magic ^= 1; }
 
 Test(segment, only_what_can_be_mapped_and_is_ours_opens) {
   cr_assert_eq(open_with(nothing), 0);

@@ -601,7 +601,7 @@ Test(sqlite_sink, what_a_crash_left_is_sealed) {
 /* Killed while it sealed: SQLite has removed the log and not yet changed the header. Nothing beside the file tells. */
 Test(sqlite_sink, what_a_crash_left_half_sealed_is_sealed) {
   start();
-  write_once(BATCH(0, 1));
+  write_once(RECORDS(0, 1));
   cr_assert_eq(close_sink(), TKS_OK);
   cr_assert_eq(sqlite_integer(path_of(0), "PRAGMA user_version"), 1);
   make_wal(path_of(0));

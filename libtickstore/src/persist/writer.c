@@ -263,6 +263,7 @@ static void pump_once(tks__writer *writer, int64_t now_ns) {
 /* Does all there is to do, then sleeps until the next deadline or wake-up. */
 static void pump(tks__writer *writer) {
   if (writer->ended) return;
+  if (writer->options.tick != NULL) writer->options.tick(writer->options.tick_context);
   int64_t now_ns;
   uint64_t wake_at;
   do {
