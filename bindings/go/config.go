@@ -38,7 +38,7 @@ const (
 	Development Preset = 2 // JSON, rings of 1,000, flush every 500 ms, log level debug
 )
 
-// QueuePolicy is what Put does when the queue is full.
+// QueuePolicy is what Put does when the queue (with the journal: all of Config.JournalBytes) is full.
 type QueuePolicy uint32
 
 const (
@@ -102,13 +102,13 @@ type Config struct {
 
 	// Rings and queue.
 	RingRecords   int           // quotes kept in memory per symbol, 1 to 16,777,216. 10,000
-	QueueRecords  int           // between Put and the writer, 16 to 16,777,216. 10,000
+	QueueRecords  int           // without the journal: between Put and the writer, 16 to 16,777,216. 10,000
 	QueuePolicy   QueuePolicy   // QueueDrop
 	BlockLimit    time.Duration // longest wait of one Put under QueueBlock, to an hour. 1 s
 	BatchRecords  int           // the writer is woken at this many, 1 to QueueRecords. 500
 	FlushInterval time.Duration // and at the latest after this, to an hour. 5 s
-	// BacklogRecords is what a slow or sick sink may be behind beyond the queue, to 268,435,456. None: one batch.
-	// 1,000,000
+	// BacklogRecords is what a slow or sick sink may be behind beyond the queue, without the journal, to 268,435,456.
+	// None: one batch. 1,000,000
 	BacklogRecords int
 
 	// Throttle skips a quote neither of whose prices moved by this share of it: ThrottleExact, ThrottleOff, or a share.
@@ -151,6 +151,12 @@ type Config struct {
 	LogLevel LogLevel // LogWarn
 
 	BrokerID string // the broker_id of JSON lines, up to 64 bytes. "default"
+
+	// Journal. What Put accepts is in memory-mapped files of the store's directory before Put returns, so that it outlives
+	// the process, and waits there for as long as a sink lacks it.
+	NoJournal    bool          // keep it in memory only, in the queue and the backlog
+	JournalSync  time.Duration // how often it is synced, so the most that power loss takes, to an hour; None: never. 1 s
+	JournalBytes int64         // the most that it takes on disk, 1 MiB to 2^40; when it is full, QueuePolicy applies. 1 GiB
 }
 
 // toC is the C library's configuration: the preset, and over it what differs. What does not fit its field becomes the
@@ -204,6 +210,11 @@ func (c *Config) toC() (*ctks.Config, error) {
 	set(&f.ReadConnections, int64(c.ReadConnections))
 	setTime(&f.ConnectionLifeS, c.ConnectionLife, time.Second)
 	setTime(&f.ReadDeadlineMs, c.ReadDeadline, time.Millisecond)
+	if c.NoJournal {
+		f.Journal = 0
+	}
+	setTime(&f.JournalSyncMs, c.JournalSync, time.Millisecond)
+	set64(&f.JournalBytes, c.JournalBytes)
 	if c.LogLevel != 0 {
 		f.LogLevel = uint32(c.LogLevel - LogDebug)
 	}

@@ -129,7 +129,7 @@ func plain(name string) string {
 // TestCodes compares every code with the header's.
 func TestCodes(t *testing.T) {
 	codes := map[string]Code{
-		"OK": OK, "THROTTLED": Throttled, "CROSSED_DROPPED": CrossedDropped, "PARTIAL": Partial, "EINVAL": ErrInvalid,
+		"OK": OK, "THROTTLED": Throttled, "CROSSED_DROPPED": CrossedDropped, "PARTIAL": Partial, "KEPT": Kept, "EINVAL": ErrInvalid,
 		"ENULL": ErrNull, "ENOMEM": ErrNoMemory, "ECLOSED": ErrClosed, "EFORK": ErrFork, "EREADONLY": ErrReadOnly,
 		"ELOCKED": ErrLocked, "EFORMAT": ErrFormat, "ENOTSTORE": ErrNotStore, "EIO": ErrIO, "EDISKFULL": ErrDiskFull,
 		"ETIMEOUT": ErrTimeout, "EQUEUEFULL": ErrQueueFull, "ENAMEEMPTY": ErrNameEmpty, "ENAMELONG": ErrNameLong,

@@ -115,13 +115,13 @@ func (s SinkState) String() string {
 	return "unknown"
 }
 
-// SinkStats is one sink. For each: Accepted of the store = Written + Backlog + Queued + Lost + Dropped.
+// SinkStats is one sink. For each: Accepted + Recovered of the store = Written + Backlog + Queued + Lost + Dropped.
 type SinkStats struct {
 	Sink       Backend // SQLite or JSON
 	State      SinkState
 	Written    uint64 // quotes handed to the sink and committed
-	Lost       uint64 // quotes it will never hold: no room in the backlog, or left over at Close
-	Backlog    uint64 // taken from the queue, not yet written here
+	Lost       uint64 // quotes it will never hold
+	Backlog    uint64 // some sink has taken them, not yet written here
 	Batches    uint64 // successful writes; one may hold many BatchRecords under load
 	Retries    uint64
 	Errors     uint64
@@ -169,9 +169,9 @@ type Stats struct {
 	RefusedTime     uint64
 	RefusedCrossed  uint64
 	RefusedMemory   uint64
-	Dropped         uint64 // queue full: in memory, lost to every sink
+	Dropped         uint64 // no room: in memory, lost to every sink
 	Blocked         uint64 // puts that had to wait for room
-	Queued          uint64 // in the queue now
+	Queued          uint64 // no sink has taken them yet
 	Wakeups         uint64 // of the writer by Put: system calls made by putting threads
 	FirstSeq        uint64 // the first sequence number of this session
 	LastSeq         uint64 // the last one given out; FirstSeq - 1 if none
@@ -183,6 +183,11 @@ type Stats struct {
 	RingBytes       uint64       // allocated for that
 	ReadConnections uint64       // open now
 	Sinks           [2]SinkStats // SQLite, JSON; State SinkOff if not configured
+	Recovered       uint64       // found in the journal when the store was opened
+	Held            uint64       // in the journal (or queue), since some sink does not have them durably
+	JournalBytes    uint64       // the journal's files on disk; 0 without a journal
+	JournalSeq      uint64       // all up to here is synced in the journal, or durable, or lost
+	JournalStalls   uint64       // puts that waited for the next journal file to be prepared
 }
 
 // Stats is cheap enough for every second and never waits for a disk. A read-only store has only zeros but for Symbols,

@@ -46,8 +46,10 @@ func Open(config Config) (*Store, error) {
 // Close refuses new calls, waits for those in flight, writes everything that was accepted, syncs and closes. It takes
 // at most Config.CloseLimit beyond that when a disk is sick. Cursors that are still open are closed.
 //
-// Errors: ErrClosed (a second Close); ErrUnwritten: closed all the same, and the message says how many records each
-// sink lacks.
+// What a sink still lacks by then waits in the journal, and the next Open goes on with it: that is no error.
+//
+// Errors: ErrClosed (a second Close); ErrUnwritten (Config.NoJournal): closed all the same, and the message says how many
+// records each sink lacks.
 func (s *Store) Close() error { return asError(s.c.Close()) }
 
 // ------------------------------------------------------------------- names

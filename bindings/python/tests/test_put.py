@@ -183,7 +183,13 @@ def test_full_queue_drops_when_told_to(path):
     count = 100_000
     ts, bid = range(NOON, NOON + count), [float(i) for i in range(count)]
     with tickstore.Store(
-        path, queue_policy="drop", queue_records=16, batch_records=16, throttle_relative=-1, ring_records=count
+        path,
+        journal=False,
+        queue_policy="drop",
+        queue_records=16,
+        batch_records=16,
+        throttle_relative=-1,
+        ring_records=count,
     ) as store:
         result = store.put_many("A", ts, bid, None, errors="return")
         assert result.dropped > 0 and result.accepted + result.dropped == count
@@ -199,7 +205,7 @@ def test_full_queue_drops_when_told_to(path):
 
 
 def test_full_queue_waits_by_default(path):
-    with tickstore.Store(path, queue_records=1000, throttle_relative=-1, ring_records=1) as store:
+    with tickstore.Store(path, journal=False, queue_records=1000, throttle_relative=-1, ring_records=1) as store:
         result = store.put_many("A", range(NOON, NOON + 200_000), [1.0] * 200_000, None)
         assert result.accepted == 200_000 and store.stats().dropped == 0
 

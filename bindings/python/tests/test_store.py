@@ -53,6 +53,9 @@ FIELDS = {
     "read_deadline_ms": (500, 0),
     "log_level": ("error", "loud"),
     "broker_id": ("B2", "a\tb"),
+    "journal": (False, 2),
+    "journal_sync_ms": (0, 3_600_001),
+    "journal_bytes": (1 << 21, (1 << 20) - 1),
 }
 
 

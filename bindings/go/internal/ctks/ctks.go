@@ -110,6 +110,9 @@ type Config struct {
 	LogContext       uintptr
 	BrokerId         uintptr
 	BrokerIdLength   uint64
+	Journal          uint32
+	JournalSyncMs    uint32
+	JournalBytes     uint64
 }
 
 // Range has the layout of tks_range.
@@ -155,7 +158,7 @@ func Open(path string, config *Config, brokerID string, log LogFunc) (Store, *Fa
 func (s Store) Close() *Failure {
 	var e C.tks_error
 	code := C.tks_close(s.c, &e)
-	if s.log != 0 && (code == C.TKS_OK || code == C.TKS_EUNWRITTEN) {
+	if s.log != 0 && (code >= 0 || code == C.TKS_EUNWRITTEN) {
 		s.log.Delete() // no thread of the store is left that could log
 	}
 	return failure(code, &e)

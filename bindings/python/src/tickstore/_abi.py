@@ -32,6 +32,7 @@ STATUS: Dict[str, int] = {
     "THROTTLED": 1,
     "CROSSED_DROPPED": 2,
     "PARTIAL": 3,
+    "KEPT": 4,
     "EINVAL": -1,
     "ENULL": -2,
     "ENOMEM": -3,
@@ -173,6 +174,9 @@ class Config(Structure):
         ("log_context", c_void_p),
         ("broker_id", c_char_p),
         ("broker_id_length", c_uint64),
+        ("journal", c_uint32),
+        ("journal_sync_ms", c_uint32),
+        ("journal_bytes", c_uint64),
     ]
 
 
@@ -270,6 +274,11 @@ class StoreStats(Structure):
         ("ring_bytes", c_uint64),
         ("read_connections", c_uint64),
         ("sinks", SinkStats * 2),
+        ("recovered", c_uint64),
+        ("held", c_uint64),
+        ("journal_bytes", c_uint64),
+        ("journal_seq", c_uint64),
+        ("journal_stalls", c_uint64),
     ]
 
 

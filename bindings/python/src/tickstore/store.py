@@ -88,7 +88,7 @@ class SymbolInfo(NamedTuple):
 
 
 class SinkStats(NamedTuple):
-    """One sink: accepted by the store = written + backlog + queued + lost + dropped."""
+    """One sink: accepted + recovered by the store = written + backlog + queued + lost + dropped."""
 
     sink: str  #: "sqlite" or "json"
     state: str  #: "off", "ok", "retrying" or "degraded"
@@ -143,6 +143,11 @@ class Stats(NamedTuple):
     ring_bytes: int
     read_connections: int
     sinks: Tuple[SinkStats, ...]  #: SQLite, JSON
+    recovered: int  #: found in the journal when the store was opened
+    held: int  #: in the journal (or queue), since some sink does not have them durably
+    journal_bytes: int  #: the journal's files on disk; 0 without a journal
+    journal_seq: int  #: all up to here is synced in the journal, or durable, or lost
+    journal_stalls: int  #: puts that waited for the next journal file to be prepared
 
 
 class DayInfo(NamedTuple):
@@ -282,7 +287,7 @@ class Store:
         log: a function of (level, message), or a ``logging.Logger``; called from the library's threads too. It must
             not call
             back into the store.
-        queue_policy: "block" (wait up to ``block_limit_ms`` when the queue is full; the default here) or "drop"
+        queue_policy: "block" (wait up to ``block_limit_ms`` when queue or journal is full; the default here) or "drop"
             (never wait, the
             default of the C library).
 
@@ -334,6 +339,9 @@ class Store:
         connection_life_s: Optional[int] = None,
         read_deadline_ms: Optional[int] = None,
         broker_id: Optional[str] = None,
+        journal: Optional[bool] = None,
+        journal_sync_ms: Optional[int] = None,
+        journal_bytes: Optional[int] = None,
     ) -> None:
         given = dict(locals())
         fields = {name: given[name] for name in _CONFIG_FIELDS if name in given and name != "log"}
@@ -354,10 +362,11 @@ class Store:
 
     def close(self) -> None:
         """Writes all that was accepted, syncs and closes; waits at most ``close_limit_ms`` for sick sinks. A second
-        call does nothing.
+        call does nothing. What a sink still lacks then waits in the journal, and the next open goes on with it.
 
         Raises:
-            UnwrittenError: closed all the same, but some accepted quotes could not be written. ForkError.
+            UnwrittenError: closed all the same, but some accepted quotes could not be written (``journal=False``).
+            ForkError.
         """
         error = _abi.Error()
         code = lib.tks_close(self._handle, byref(error))
