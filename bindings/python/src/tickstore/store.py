@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import operator
 import os
 import struct
 import time
@@ -462,8 +463,8 @@ class Store:
         if isinstance(source, str):
             number = self._sources[source] = self._intern(lib.tks_source, source)
             return number
-        if source != source:
-            return 0  # pandas' sign for absent text
+        if _columns.is_absent(source):
+            return 0  # pandas' signs for absent text
         return _id(source, "source")
 
     def symbol(self, name: str) -> Symbol:
@@ -675,6 +676,7 @@ class Store:
 
         Raises: LimitError (n), UnknownNameError, ReadDeadlineError; DayFileError, with what memory has in ``partial``.
         """
+        n = operator.index(n)
         if not 1 <= n <= _abi.MAX_RECORDS:
             raise LimitError(f"n is {n}, must be from 1 to {_abi.MAX_RECORDS}", _abi.STATUS["ELIMIT"])
         number = self._symbol_id(symbol)
@@ -1014,6 +1016,8 @@ class _Put:
 def _id(value: Any, what: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} is {value!r}, a name or an id is expected")
+    if isinstance(value, Symbol) and isinstance(value, Source) != (what == "source"):
+        raise TypeError(f"{what} is {value!r}, symbols and sources have ids of their own")
     number = int(value)
     if not 0 <= number < 2**32:
         raise make_error(_abi.STATUS["E" + what.upper()], f"{what} is {number}, no such id")
