@@ -57,6 +57,10 @@ const (
 	ErrInternal    Code = -34 // internal error, please report
 )
 
+// ErrLibrary is what Open returns when the dynamic linker found a libtickstore of another version than the one that the
+// program was built with: see LD_LIBRARY_PATH and the program's rpath. (Where it finds none, the program does not start.)
+var ErrLibrary = errors.New("tickstore: the wrong version of libtickstore")
+
 // Error is what the library says of the code in general; an *Error has the particular message.
 func (c Code) Error() string { return "tickstore: " + ctks.Strerror(int32(c)) }
 

@@ -2,6 +2,7 @@ package tickstore
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -24,8 +25,12 @@ type Store struct {
 // Open opens or creates the store in the directory config.Path. One process at a time writes a store, any number read
 // it. It waits for the disk.
 //
-// Errors: ErrInvalid (path), ErrConfig, ErrLocked, ErrFormat, ErrNotStore, ErrIO, ErrDiskFull, ErrNoMemory.
+// Errors: ErrInvalid (path), ErrConfig, ErrLocked, ErrFormat, ErrNotStore, ErrIO, ErrDiskFull, ErrNoMemory; ErrLibrary.
 func Open(config Config) (*Store, error) {
+	if !fits(ctks.Version(), ctks.HeaderVersion) {
+		return nil, fmt.Errorf("%w: %s is loaded, this program was built for %d.%d", ErrLibrary, ctks.VersionString(),
+			ctks.HeaderVersion/1000000, ctks.HeaderVersion/1000%1000)
+	}
 	full, err := config.toC()
 	if err != nil {
 		return nil, err
@@ -41,6 +46,15 @@ func Open(config Config) (*Store, error) {
 	store := &Store{c: c, blocks: config.QueuePolicy == QueueBlock}
 	store.flusher.flush = func() *ctks.Failure { return c.Flush(-1) }
 	return store, nil
+}
+
+// fits says whether a library of one version does for a program that was built for another: until 1.0 those of one
+// minor version do, from then on those of one major version that are no older.
+func fits(loaded, built uint32) bool {
+	if built < 1000000 {
+		return loaded/1000 == built/1000
+	}
+	return loaded/1000000 == built/1000000 && loaded/1000 >= built/1000
 }
 
 // Close refuses new calls, waits for those in flight, writes everything that was accepted, syncs and closes. It takes

@@ -37,6 +37,12 @@ type Failure struct {
 	Message string
 }
 
+// HeaderVersion is the version of the header that this package was compiled with, counted as tks_version does.
+const HeaderVersion = C.TKS_VERSION_MAJOR*1000000 + C.TKS_VERSION_MINOR*1000 + C.TKS_VERSION_PATCH
+
+// Version is that of the library that is loaded.
+func Version() uint32 { return uint32(C.tks_version()) }
+
 // What tks_strerror and tks_version_string answer.
 
 func Strerror(code int32) string { return C.GoString(C.tks_strerror(C.int(code))) }
