@@ -152,6 +152,9 @@ func Open(path string, config *Config, brokerID string, log LogFunc) (Store, *Fa
 	}
 	var e C.tks_error
 	name, nameLength := text(path)
+	if name == nil {
+		name = (*C.char)(unsafe.Pointer(&[1]byte{})) // an empty path is refused as one, not as none
+	}
 	broker, brokerLength := text(brokerID)
 	code := C.tks_go_open(name, nameLength, (*C.tks_config)(unsafe.Pointer(config)), broker, brokerLength,
 		C.uintptr_t(store.log), &store.c, &e)
