@@ -253,7 +253,7 @@ def absent_times(kind):
     if kind == "big-endian":
         return np.array([NOON, -(2**63), NOON + 2], ">i8").view(">M8[ns]")
     if kind == "objects":
-        return np.array([NOON, np.datetime64("NaT"), np.datetime64(NOON + 2, "ns")], object)
+        return np.array([NOON, np.datetime64("NaT", "ns"), np.datetime64(NOON + 2, "ns")], object)
     if kind.startswith("pandas"):
         pd = pytest.importorskip("pandas")
         first, last = (pd.Timestamp(ns, tz="Asia/Tokyo") for ns in (NOON, NOON + 2))

@@ -146,7 +146,7 @@ def _unmasked(value: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
     array: np.ndarray[Any, Any] = value.data.copy() if value.dtype.kind == "M" else value.data.astype(object)
-    array[np.ma.getmaskarray(value)] = np.datetime64("NaT") if value.dtype.kind == "M" else None
+    array[np.ma.getmaskarray(value)] = np.datetime64("NaT", "ns") if value.dtype.kind == "M" else None
     return array
 
 
