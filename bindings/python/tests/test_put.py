@@ -58,7 +58,7 @@ def test_times_of_numpy_and_pandas():
     assert tickstore.to_ns(np.datetime64("2024-03-05T12:00:00.000000001")) == NOON + 1
     assert tickstore.to_ns(np.datetime64("2024-03-05", "D")) == NOON - 43_200_000_000_000
     assert tickstore.to_ns(np.int64(NOON)) == NOON
-    for bad in (np.datetime64("NaT"), np.datetime64("9999-01-01", "D"), np.datetime64(1, "ps")):
+    for bad in (np.datetime64("NaT", "ns"), np.datetime64("9999-01-01", "D"), np.datetime64(1, "ps")):
         with pytest.raises(ValueError):
             tickstore.to_ns(bad)
     pd = pytest.importorskip("pandas")
