@@ -165,7 +165,7 @@ def test_types(store, change):
 def test_numbers_of_every_kind(store):
     np = pytest.importorskip("numpy")
     store.put("A", np.int64(NOON), np.float64(1), np.float32(2))
-    store.put("A", NOON + 1, Decimal("1.5") if False else 1, 2, flags=np.uint32(0x10000))
+    store.put("A", NOON + 1, Decimal("1.5"), 2, flags=np.uint32(0x10000))
     assert len(store.range("A")) == 2
 
 
