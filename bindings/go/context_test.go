@@ -92,7 +92,7 @@ func TestFlushCancelled(t *testing.T) {
 // TestFlushRounds: who comes during a round waits for the next, and hears of what was lost in the first.
 func TestFlushRounds(t *testing.T) {
 	calls := make(chan chan *ctks.Failure)
-	f := flusher{flush: func() *ctks.Failure {
+	f := flusher{flush: func(int64) *ctks.Failure {
 		answer := make(chan *ctks.Failure)
 		calls <- answer
 		return <-answer

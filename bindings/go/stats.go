@@ -198,6 +198,64 @@ func (s *Store) Stats() (Stats, error) {
 	return stats, asError(failure)
 }
 
+// GapCause is why records are missing.
+type GapCause uint32
+
+const (
+	GapFull     GapCause = 1 // the journal (or queue) was full, and QueuePolicy let them go
+	GapJournal  GapCause = 2 // the journal could not be extended: the disk failed or was full
+	GapBacklog  GapCause = 3 // without the journal: a sick sink fell further behind than BacklogRecords
+	GapClose    GapCause = 4 // without the journal: not written when CloseLimit was over
+	GapRecovery GapCause = 5 // the journal that a crash left could not be read there
+)
+
+// String is "full", "journal", "backlog", "close" or "recovery".
+func (c GapCause) String() string {
+	if c < GapFull || c > GapRecovery {
+		return "unknown"
+	}
+	return [...]string{"full", "journal", "backlog", "close", "recovery"}[c-GapFull]
+}
+
+// Gap is a run of sequence numbers of which quotes were lost.
+type Gap struct {
+	FromSeq uint64 // the first and the last one lost; between them none was written
+	ToSeq   uint64
+	Records uint64 // how many of them were quotes; 0 = not known
+	FirstNS int64  // calendar time of the first and the last loss, nanoseconds since 1970-01-01T00:00:00Z
+	LastNS  int64
+	Cause   GapCause
+	Sink    Backend // SQLite or JSON: missing there only; 0: in all
+	Symbol  Symbol  // when all are of one symbol; 0: several, or not known
+
+	reserved  uint32
+	reserved1 [2]uint64
+}
+
+// First is the calendar time of the first loss, in UTC.
+func (g *Gap) First() time.Time { return nsTime(g.FirstNS) }
+
+// Last is the calendar time of the last loss, in UTC.
+func (g *Gap) Last() time.Time { return nsTime(g.LastNS) }
+
+// Gaps is the gap ledger: every loss since the store was made, in order of FromSeq, from the one that reaches since on
+// (0: all). It reads the disk.
+//
+// Errors: ErrDayFile (the ledger is damaged), ErrIO, ErrNoMemory, ErrClosed.
+func (s *Store) Gaps(since uint64) ([]Gap, error) {
+	for capacity := listRoom; ; {
+		gaps := make([]Gap, capacity)
+		total, failure := s.c.Gaps(since, pointer(gaps), capacity)
+		if failure != nil {
+			return nil, asError(failure)
+		}
+		if total <= capacity {
+			return gaps[:total], nil
+		}
+		capacity = total + total/8
+	}
+}
+
 // cString is the text before the first NUL.
 func cString(b []byte) string {
 	if n := bytes.IndexByte(b, 0); n >= 0 {

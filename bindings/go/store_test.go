@@ -426,6 +426,7 @@ func TestAfterClose(t *testing.T) {
 		"Days":       func() error { _, err := store.Days(CheckQuick); return err },
 		"Stats":      func() error { _, err := store.Stats(); return err },
 		"DurableSeq": func() error { _, err := store.DurableSeq(); return err },
+		"Gaps":       func() error { _, err := store.Gaps(0); return err },
 		"Range":      func() error { _, err := store.Range(background, Query{Symbol: symbol}); return err },
 		"Next":       func() error { cursor.Next(); return cursor.Err() },
 	}

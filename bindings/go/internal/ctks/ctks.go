@@ -183,6 +183,18 @@ func (s Store) DurableSeq() (uint64, *Failure) {
 	return uint64(r.value), taken(r.code, r.error)
 }
 
+func (s Store) SinkFlush(sink uint32, timeoutMs int64) *Failure {
+	var e C.tks_error
+	return failure(C.tks_sink_flush(s.c, C.uint32_t(sink), C.int64_t(timeoutMs), &e), &e)
+}
+
+func (s Store) SinkDurableSeq(sink uint32) (uint64, *Failure) {
+	var seq C.uint64_t
+	var e C.tks_error
+	code := C.tks_sink_durable_seq(s.c, C.uint32_t(sink), &seq, &e)
+	return uint64(seq), failure(code, &e)
+}
+
 func (s Store) Symbol(name string) (uint32, *Failure) {
 	var id C.uint32_t
 	var e C.tks_error
@@ -276,6 +288,13 @@ func (s Store) Days(check uint32, infos unsafe.Pointer, capacity int) (int, *Fai
 	var total C.size_t
 	var e C.tks_error
 	code := C.tks_days(s.c, C.uint32_t(check), (*C.tks_day_info)(infos), C.size_t(capacity), &total, &e)
+	return int(total), failure(code, &e)
+}
+
+func (s Store) Gaps(since uint64, gaps unsafe.Pointer, capacity int) (int, *Failure) {
+	var total C.size_t
+	var e C.tks_error
+	code := C.tks_gaps(s.c, C.uint64_t(since), (*C.tks_gap)(gaps), C.size_t(capacity), &total, &e)
 	return int(total), failure(code, &e)
 }
 

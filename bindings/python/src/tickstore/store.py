@@ -166,6 +166,20 @@ class DayInfo(NamedTuple):
     message: str  #: what is wrong; empty if nothing is
 
 
+class Gap(NamedTuple):
+    """A run of sequence numbers of which quotes were lost; between them none was written."""
+
+    from_seq: int
+    to_seq: int
+    records: Optional[int]  #: how many of them were quotes; None = not known
+    first_ns: int  #: calendar time of the first and the last loss
+    last_ns: int
+    cause: str  #: "full", "journal", "backlog", "close" or "recovery"; see tks_gap_cause
+    sink: Optional[str]  #: "sqlite" or "json": missing there only; None: in all
+    symbol: Optional[str]  #: when all are of one symbol; None: several, or not known
+
+
+_CAUSES = {value: word for word, value in _abi.GAP_CAUSES.items()}
 _SINKS = {value: word for word, value in _abi.BACKENDS.items()}
 _BITS = {ctypes.c_uint32: 2**32, ctypes.c_uint64: 2**64}
 _WORDS = {
@@ -398,16 +412,19 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.path!r}{', read_only=True' if self.read_only else ''}{', closed' if self.closed else ''})"
 
-    def flush(self, timeout: Optional[float] = None) -> None:
+    def flush(self, timeout: Optional[float] = None, *, sink: Optional[str] = None) -> None:
         """Waits until every quote accepted before the call is durable: on stable storage in every sink.
 
         Args:
             timeout: seconds; 0 only asks; None waits for as long as it takes (Ctrl-C works).
+            sink: "sqlite" or "json": waits for this one only.
 
         Raises:
             FlushTimeoutError: with the sink and its last error in the message. UnwrittenError: a sink has lost some
-            of them. ReadOnlyError, ClosedError, ForkError.
+            of them. InvalidArgumentError: the store does not write to this sink. ReadOnlyError, ClosedError,
+            ForkError.
         """
+        number = None if sink is None else _sink_number(sink)
         deadline = None if timeout is None else time.monotonic() + timeout
         target: Optional[int] = None
         error = _abi.Error()
@@ -416,10 +433,13 @@ class Store:
             if target is None:
                 target = self.stats().last_seq
             try:
-                check(lib.tks_flush(self._handle, left_ms, byref(error)), error)
+                if number is None:
+                    check(lib.tks_flush(self._handle, left_ms, byref(error)), error)
+                else:
+                    check(lib.tks_sink_flush(self._handle, number, left_ms, byref(error)), error)
                 return
             except FlushTimeoutError:
-                if self.durable_seq >= target:
+                if (self.durable_seq if sink is None else self.sink_durable_seq(sink)) >= target:
                     return
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
@@ -431,6 +451,15 @@ class Store:
         """
         seq, error = ctypes.c_uint64(), _abi.Error()
         check(lib.tks_durable_seq(self._handle, byref(seq), byref(error)), error)
+        return seq.value
+
+    def sink_durable_seq(self, sink: str) -> int:
+        """``durable_seq`` of one sink, "sqlite" or "json".
+
+        Raises: InvalidArgumentError: the store does not write to it.
+        """
+        seq, error = ctypes.c_uint64(), _abi.Error()
+        check(lib.tks_sink_durable_seq(self._handle, _sink_number(sink), byref(seq), byref(error)), error)
         return seq.value
 
     # ------------------------------------------------------------------- names
@@ -841,6 +870,36 @@ class Store:
         values["sinks"] = tuple(_sink_stats(sink, i) for i, sink in enumerate(stats.sinks))
         return Stats(**values)
 
+    def gaps(self, since: int = 0) -> List[Gap]:
+        """The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches the
+        sequence number ``since`` on.
+
+        Raises: DayFileError (the ledger is damaged), StorageError, ClosedError, ForkError.
+        """
+        if not 0 <= operator.index(since) < 2**64:
+            raise LimitError(f"since is {since}, which is no sequence number", _abi.STATUS["ELIMIT"])
+        total, error = ctypes.c_size_t(), _abi.Error()
+        capacity = 64
+        while True:
+            gaps = (_abi.Gap * capacity)()
+            check(lib.tks_gaps(self._handle, since, gaps, capacity, byref(total), byref(error)), error)
+            if total.value <= capacity:
+                break
+            capacity = total.value + 16
+        return [
+            Gap(
+                gap.from_seq,
+                gap.to_seq,
+                gap.records or None,
+                gap.first_ns,
+                gap.last_ns,
+                _CAUSES.get(gap.cause, str(gap.cause)),
+                _SINKS.get(gap.sink, str(gap.sink)) if gap.sink else None,
+                self._name_of(True, gap.symbol) if gap.symbol else None,
+            )
+            for gap in gaps[: total.value]
+        ]
+
     def days(self, *, full: bool = False) -> List[DayInfo]:
         """The days on disk in order of time. Damaged ones are listed too: look at their ``code`` and ``message``.
 
@@ -1033,6 +1092,12 @@ def _not_a_quote(
     if isinstance(ts, int) and not -(2**63) <= ts < 2**63:
         return ValueError(f"ts is {ts} ns, which does not fit 64 bits")
     return TypeError(f"flags are {flags!r}, a 32-bit number is expected" if flags else str(error))
+
+
+def _sink_number(sink: str) -> int:
+    if sink not in ("sqlite", "json"):
+        raise make_error(_abi.STATUS["EINVAL"], f'sink is {sink!r}, it can be "sqlite" or "json"')
+    return _abi.BACKENDS[sink]
 
 
 def _sink_stats(sink: _abi.SinkStats, place: int) -> SinkStats:
