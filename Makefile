@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS ?= $(shell nproc)
 CMAKE_ARGS ?=
+BENCH_ARGS ?=
 
 export DESTDIR
 MAKEFLAGS += --no-print-directory
@@ -36,10 +37,15 @@ test: all ## build and run every test
 demo: all ## build and run "tickstore demo": a live feed through a store, shown live, then asked
 	@$(BUILD)/tickstore demo
 
-bench: all ## run the benchmark programs one after the other
+bench: bench-c bench-bindings ## run all benchmarks one after the other
+
+bench-c: all ## what the library itself does
 	@for program in $(BUILD)/bench/*; do \
 	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $${program##*/}"; "$$program" || exit 1; fi; \
 	done
+
+bench-bindings: all ## what Go and Python add to the C calls, in one run
+	@echo "== bindings"; bench/bindings/run $(BUILD) $(BENCH_ARGS) || [ $$? -eq 77 ]
 
 install: setup ## install below PREFIX (and DESTDIR)
 	@test "$$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' $(BUILD)/CMakeCache.txt 2>/dev/null)" = "$(PREFIX)" || \
@@ -100,5 +106,5 @@ coverage: setup-dev ## which branches of the library the unit and fault tests ta
 clean: ## remove all build directories
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-coverage
 
-.PHONY: all help setup setup-dev test demo bench install test-sanitizers test-asan test-tsan clang format format-check \
-  tidy fuzz coverage clean
+.PHONY: all help setup setup-dev test demo bench bench-c bench-bindings install test-sanitizers test-asan test-tsan clang \
+  format format-check tidy fuzz coverage clean

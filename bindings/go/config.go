@@ -1,8 +1,12 @@
 package tickstore
 
 import (
+	"fmt"
 	"math"
+	"reflect"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/libtickstore/libtickstore/bindings/go/internal/ctks"
 )
@@ -38,7 +42,7 @@ const (
 	Development Preset = 2 // JSON, rings of 1,000, flush every 500 ms, log level debug
 )
 
-// QueuePolicy is what Put does when the queue is full.
+// QueuePolicy is what Put does when the queue (with the journal: all of Config.JournalBytes) is full.
 type QueuePolicy uint32
 
 const (
@@ -102,13 +106,13 @@ type Config struct {
 
 	// Rings and queue.
 	RingRecords   int           // quotes kept in memory per symbol, 1 to 16,777,216. 10,000
-	QueueRecords  int           // between Put and the writer, 16 to 16,777,216. 10,000
+	QueueRecords  int           // without the journal: between Put and the writer, 16 to 16,777,216. 10,000
 	QueuePolicy   QueuePolicy   // QueueDrop
 	BlockLimit    time.Duration // longest wait of one Put under QueueBlock, to an hour. 1 s
 	BatchRecords  int           // the writer is woken at this many, 1 to QueueRecords. 500
 	FlushInterval time.Duration // and at the latest after this, to an hour. 5 s
-	// BacklogRecords is what a slow or sick sink may be behind beyond the queue, to 268,435,456. None: one batch.
-	// 1,000,000
+	// BacklogRecords is what a slow or sick sink may be behind beyond the queue, without the journal, to 268,435,456.
+	// None: one batch. 1,000,000
 	BacklogRecords int
 
 	// Throttle skips a quote neither of whose prices moved by this share of it: ThrottleExact, ThrottleOff, or a share.
@@ -151,26 +155,32 @@ type Config struct {
 	LogLevel LogLevel // LogWarn
 
 	BrokerID string // the broker_id of JSON lines, up to 64 bytes. "default"
+
+	// Journal. What Put accepts is in memory-mapped files of the store's directory before Put returns, so that it outlives
+	// the process, and waits there for as long as a sink lacks it.
+	NoJournal    bool          // keep it in memory only, in the queue and the backlog
+	JournalSync  time.Duration // how often it is synced, so the most that power loss takes, to an hour; None: never. 1 s
+	JournalBytes int64         // the most that it takes on disk, 1 MiB to 2^40; when it is full, QueuePolicy applies. 1 GiB
 }
 
-// toC is the C library's configuration: the preset, and over it what differs. What does not fit its field becomes the
-// largest number that does, which the library refuses.
+// toC is the C library's configuration: the preset, and over it what differs.
 func (c *Config) toC() (*ctks.Config, error) {
 	var f ctks.Config
+	to := filler{config: &f}
 	if failure := ctks.ConfigInit(&f, int(c.Preset)); failure != nil {
 		return nil, asError(failure)
 	}
-	set(&f.Backend, int64(c.Backend))
+	to.set(&f.Backend, int64(c.Backend))
 	if c.ReadOnly {
 		f.ReadOnly = 1
 	}
-	set(&f.RingRecords, int64(c.RingRecords))
-	set(&f.QueueRecords, int64(c.QueueRecords))
-	set(&f.QueuePolicy, int64(c.QueuePolicy))
-	setTime(&f.BlockLimitMs, c.BlockLimit, time.Millisecond)
-	set(&f.BatchRecords, int64(c.BatchRecords))
-	setTime(&f.FlushIntervalMs, c.FlushInterval, time.Millisecond)
-	set(&f.BacklogRecords, int64(c.BacklogRecords))
+	to.set(&f.RingRecords, int64(c.RingRecords))
+	to.set(&f.QueueRecords, int64(c.QueueRecords))
+	to.set(&f.QueuePolicy, int64(c.QueuePolicy))
+	to.setTime(&f.BlockLimitMs, c.BlockLimit, time.Millisecond)
+	to.set(&f.BatchRecords, int64(c.BatchRecords))
+	to.setTime(&f.FlushIntervalMs, c.FlushInterval, time.Millisecond)
+	to.set(&f.BacklogRecords, int64(c.BacklogRecords))
 	switch c.Throttle {
 	case 0:
 	case ThrottleExact:
@@ -178,63 +188,110 @@ func (c *Config) toC() (*ctks.Config, error) {
 	default:
 		f.ThrottleRelative = c.Throttle
 	}
-	setTime(&f.ThrottleMaxAgeMs, c.ThrottleMaxAge, time.Millisecond)
-	set(&f.CrossedPolicy, int64(c.CrossedPolicy))
-	set(&f.MaxSymbols, int64(c.MaxSymbols))
-	set(&f.MaxSources, int64(c.MaxSources))
-	setTime(&f.MaxAheadS, c.MaxAhead, time.Second)
+	to.setTime(&f.ThrottleMaxAgeMs, c.ThrottleMaxAge, time.Millisecond)
+	to.set(&f.CrossedPolicy, int64(c.CrossedPolicy))
+	to.set(&f.MaxSymbols, int64(c.MaxSymbols))
+	to.set(&f.MaxSources, int64(c.MaxSources))
+	to.setTime(&f.MaxAheadS, c.MaxAhead, time.Second)
 	if !c.MinTime.IsZero() {
 		f.MinTimeNs = timeNS(c.MinTime)
 	}
-	set(&f.RetryAttempts, int64(c.RetryAttempts))
-	setTime(&f.RetryPauseMs, c.RetryPause, time.Millisecond)
-	setTime(&f.DegradedRetryMs, c.DegradedRetry, time.Millisecond)
-	setTime(&f.SyncIntervalMs, c.SyncInterval, time.Millisecond)
-	setTime(&f.CloseLimitMs, c.CloseLimit, time.Millisecond)
-	setTime(&f.LateCloseS, c.LateClose, time.Second)
-	set(&f.MaxOpenDays, int64(c.MaxOpenDays))
-	set(&f.Synchronous, int64(c.Synchronous))
-	set(&f.CheckpointPages, int64(c.CheckpointPages))
-	setTime(&f.BusyTimeoutMs, c.BusyTimeout, time.Millisecond)
+	to.set(&f.RetryAttempts, int64(c.RetryAttempts))
+	to.setTime(&f.RetryPauseMs, c.RetryPause, time.Millisecond)
+	to.setTime(&f.DegradedRetryMs, c.DegradedRetry, time.Millisecond)
+	to.setTime(&f.SyncIntervalMs, c.SyncInterval, time.Millisecond)
+	to.setTime(&f.CloseLimitMs, c.CloseLimit, time.Millisecond)
+	to.setTime(&f.LateCloseS, c.LateClose, time.Second)
+	to.set(&f.MaxOpenDays, int64(c.MaxOpenDays))
+	to.set(&f.Synchronous, int64(c.Synchronous))
+	to.set(&f.CheckpointPages, int64(c.CheckpointPages))
+	to.setTime(&f.BusyTimeoutMs, c.BusyTimeout, time.Millisecond)
 	if c.TempInFiles {
 		f.TempStoreMemory = 0
 	}
-	set64(&f.PageCacheBytes, c.PageCacheBytes)
-	set64(&f.MmapBytes, c.MmapBytes)
-	set(&f.ReadConnections, int64(c.ReadConnections))
-	setTime(&f.ConnectionLifeS, c.ConnectionLife, time.Second)
-	setTime(&f.ReadDeadlineMs, c.ReadDeadline, time.Millisecond)
+	to.set64(&f.PageCacheBytes, c.PageCacheBytes)
+	to.set64(&f.MmapBytes, c.MmapBytes)
+	to.set(&f.ReadConnections, int64(c.ReadConnections))
+	to.setTime(&f.ConnectionLifeS, c.ConnectionLife, time.Second)
+	to.setTime(&f.ReadDeadlineMs, c.ReadDeadline, time.Millisecond)
+	if c.NoJournal {
+		f.Journal = 0
+	}
+	to.setTime(&f.JournalSyncMs, c.JournalSync, time.Millisecond)
+	to.set64(&f.JournalBytes, c.JournalBytes)
 	if c.LogLevel != 0 {
 		f.LogLevel = uint32(c.LogLevel - LogDebug)
+	}
+	if to.err != nil {
+		return nil, to.err
 	}
 	return &f, nil
 }
 
-func set(field *uint32, value int64) {
+// filler writes numbers into the fields of a configuration. It keeps the first that does not fit, since the library would
+// refuse, and name, another one.
+type filler struct {
+	config *ctks.Config
+	err    error
+}
+
+func (to *filler) refuse(field interface{}, value interface{}) {
+	if to.err != nil {
+		return
+	}
+	name := ""
+	for fields, i := reflect.ValueOf(to.config).Elem(), 0; i < fields.NumField(); i++ {
+		if fields.Field(i).Addr().Interface() == field {
+			name = snake(fields.Type().Field(i).Name)
+		}
+	}
+	to.err = &Error{Code: ErrConfig, Message: fmt.Sprintf("%s is %v, which does not fit", name, value)}
+}
+
+// snake is a field's name as the library has it: ring_records for RingRecords.
+func snake(name string) string {
+	var text strings.Builder
+	for i, letter := range name {
+		if i > 0 && unicode.IsUpper(letter) {
+			text.WriteByte('_')
+		}
+		text.WriteRune(unicode.ToLower(letter))
+	}
+	return text.String()
+}
+
+func (to *filler) set(field *uint32, value int64) {
 	switch {
 	case value == 0:
 	case value == None:
 		*field = 0
 	case value < 0 || value > math.MaxUint32:
-		*field = math.MaxUint32
+		to.refuse(field, value)
 	default:
 		*field = uint32(value)
 	}
 }
 
-func set64(field *uint64, value int64) {
+func (to *filler) set64(field *uint64, value int64) {
 	switch {
 	case value == 0:
 	case value == None:
 		*field = 0
+	case value < 0:
+		to.refuse(field, value)
 	default:
 		*field = uint64(value)
 	}
 }
 
-func setTime(field *uint32, value, unit time.Duration) {
-	if value > 0 {
+func (to *filler) setTime(field *uint32, value, unit time.Duration) {
+	switch {
+	case value < 0 && value != None:
+		to.refuse(field, value)
+	case value > 0:
 		value = (value-1)/unit + 1
+		fallthrough
+	default:
+		to.set(field, int64(value))
 	}
-	set(field, int64(value))
 }

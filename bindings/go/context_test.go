@@ -92,7 +92,7 @@ func TestFlushCancelled(t *testing.T) {
 // TestFlushRounds: who comes during a round waits for the next, and hears of what was lost in the first.
 func TestFlushRounds(t *testing.T) {
 	calls := make(chan chan *ctks.Failure)
-	f := flusher{flush: func() *ctks.Failure {
+	f := flusher{flush: func(int64) *ctks.Failure {
 		answer := make(chan *ctks.Failure)
 		calls <- answer
 		return <-answer
@@ -119,7 +119,7 @@ func TestFlushRounds(t *testing.T) {
 }
 
 func TestFlushWhileClosing(t *testing.T) {
-	store, _ := sickStore(t, nil)
+	store, _ := sickStore(t, func(c *Config) { c.NoJournal = true })
 	symbol := symbolOf(t, store, "A")
 	_, err := store.PutBatch(quotesFrom(symbol, epoch, 10))
 	must(t, err)
@@ -141,6 +141,7 @@ func TestFlushWhileClosing(t *testing.T) {
 // blockedStore is a store in which the next put has to wait for a room that never comes.
 func blockedStore(t *testing.T) (*Store, Symbol) {
 	store, _ := sickStore(t, func(c *Config) {
+		c.NoJournal = true
 		c.QueuePolicy = QueueBlock
 		c.QueueRecords = 16
 		c.BatchRecords = 8

@@ -7,7 +7,7 @@ import (
 )
 
 // Code is a status code of the library, and as an error the sentinel for errors.Is. 0 is success; positive codes are
-// notes ("fine, but"), which occur in the codes of PutBatchCodes only; negative ones are errors.
+// notes ("fine, but"), which are no errors; of them PutBatchCodes gives Throttled and CrossedDropped; negative ones are errors.
 type Code int32
 
 // Notes.
@@ -16,6 +16,7 @@ const (
 	Throttled      Code = 1 // skipped: repeats the last stored quote of its symbol and source
 	CrossedDropped Code = 2 // skipped: bid above ask, and the configuration drops crossed quotes
 	Partial        Code = 3 // some records of the array were not accepted
+	Kept           Code = 4 // closed; what is not written yet waits in the journal for the next Open
 )
 
 // Sentinels, to be compared with errors.Is.
@@ -55,6 +56,10 @@ const (
 	ErrNotFound    Code = -33 // nothing is stored for this symbol
 	ErrInternal    Code = -34 // internal error, please report
 )
+
+// ErrLibrary is what Open returns when the dynamic linker found a libtickstore of another version than the one that the
+// program was built with: see LD_LIBRARY_PATH and the program's rpath. (Where it finds none, the program does not start.)
+var ErrLibrary = errors.New("tickstore: the wrong version of libtickstore")
 
 // Error is what the library says of the code in general; an *Error has the particular message.
 func (c Code) Error() string { return "tickstore: " + ctks.Strerror(int32(c)) }

@@ -40,6 +40,7 @@ var mirrored = map[string]reflect.Type{
 	"tks_store_stats": reflect.TypeOf(Stats{}),
 	"tks_config":      reflect.TypeOf(ctks.Config{}),
 	"tks_range":       reflect.TypeOf(ctks.Range{}),
+	"tks_gap":         reflect.TypeOf(Gap{}),
 }
 
 var (
@@ -129,7 +130,7 @@ func plain(name string) string {
 // TestCodes compares every code with the header's.
 func TestCodes(t *testing.T) {
 	codes := map[string]Code{
-		"OK": OK, "THROTTLED": Throttled, "CROSSED_DROPPED": CrossedDropped, "PARTIAL": Partial, "EINVAL": ErrInvalid,
+		"OK": OK, "THROTTLED": Throttled, "CROSSED_DROPPED": CrossedDropped, "PARTIAL": Partial, "KEPT": Kept, "EINVAL": ErrInvalid,
 		"ENULL": ErrNull, "ENOMEM": ErrNoMemory, "ECLOSED": ErrClosed, "EFORK": ErrFork, "EREADONLY": ErrReadOnly,
 		"ELOCKED": ErrLocked, "EFORMAT": ErrFormat, "ENOTSTORE": ErrNotStore, "EIO": ErrIO, "EDISKFULL": ErrDiskFull,
 		"ETIMEOUT": ErrTimeout, "EQUEUEFULL": ErrQueueFull, "ENAMEEMPTY": ErrNameEmpty, "ENAMELONG": ErrNameLong,
@@ -165,6 +166,8 @@ func TestConstants(t *testing.T) {
 		"TKS_LOG_WARN": int64(LogWarn - LogDebug), "TKS_LOG_ERROR": int64(LogError - LogDebug), "TKS_LOG_OFF": int64(LogOff - LogDebug),
 		"TKS_SINK_OFF": int64(SinkOff), "TKS_SINK_OK": int64(SinkOK), "TKS_SINK_RETRYING": int64(SinkRetrying),
 		"TKS_SINK_DEGRADED": int64(SinkDegraded), "TKS_CHECK_QUICK": int64(CheckQuick), "TKS_CHECK_FULL": int64(CheckFull),
+		"TKS_GAP_FULL": int64(GapFull), "TKS_GAP_JOURNAL": int64(GapJournal), "TKS_GAP_BACKLOG": int64(GapBacklog),
+		"TKS_GAP_CLOSE": int64(GapClose), "TKS_GAP_RECOVERY": int64(GapRecovery),
 		"TKS_FLAG_CROSSED": int64(FlagCrossed), "TKS_FLAG_USER_MASK": int64(FlagUserMask),
 	}
 	text := header(t)

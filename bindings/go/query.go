@@ -2,6 +2,7 @@ package tickstore
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"time"
@@ -24,6 +25,9 @@ func (s *Store) Recent(symbol Symbol, n int) ([]Quote, error) {
 	capacity := n
 	if capacity > recentRoom {
 		capacity = recentRoom
+	}
+	if n < 0 { // which C could not tell from a large number
+		return nil, &Error{Code: ErrLimit, Message: fmt.Sprintf("n is %d, must be from 1 to %d", n, ctks.MaxRecords)}
 	}
 	if capacity < 1 || n > ctks.MaxRecords {
 		var none Quote

@@ -115,13 +115,13 @@ func (s SinkState) String() string {
 	return "unknown"
 }
 
-// SinkStats is one sink. For each: Accepted of the store = Written + Backlog + Queued + Lost + Dropped.
+// SinkStats is one sink. For each: Accepted + Recovered of the store = Written + Backlog + Queued + Lost + Dropped.
 type SinkStats struct {
 	Sink       Backend // SQLite or JSON
 	State      SinkState
 	Written    uint64 // quotes handed to the sink and committed
-	Lost       uint64 // quotes it will never hold: no room in the backlog, or left over at Close
-	Backlog    uint64 // taken from the queue, not yet written here
+	Lost       uint64 // quotes it will never hold
+	Backlog    uint64 // some sink has taken them, not yet written here
 	Batches    uint64 // successful writes; one may hold many BatchRecords under load
 	Retries    uint64
 	Errors     uint64
@@ -169,9 +169,9 @@ type Stats struct {
 	RefusedTime     uint64
 	RefusedCrossed  uint64
 	RefusedMemory   uint64
-	Dropped         uint64 // queue full: in memory, lost to every sink
+	Dropped         uint64 // no room: in memory, lost to every sink
 	Blocked         uint64 // puts that had to wait for room
-	Queued          uint64 // in the queue now
+	Queued          uint64 // no sink has taken them yet
 	Wakeups         uint64 // of the writer by Put: system calls made by putting threads
 	FirstSeq        uint64 // the first sequence number of this session
 	LastSeq         uint64 // the last one given out; FirstSeq - 1 if none
@@ -183,6 +183,11 @@ type Stats struct {
 	RingBytes       uint64       // allocated for that
 	ReadConnections uint64       // open now
 	Sinks           [2]SinkStats // SQLite, JSON; State SinkOff if not configured
+	Recovered       uint64       // found in the journal when the store was opened
+	Held            uint64       // in the journal (or queue), since some sink does not have them durably
+	JournalBytes    uint64       // the journal's files on disk; 0 without a journal
+	JournalSeq      uint64       // all up to here is synced in the journal, or durable, or lost
+	JournalStalls   uint64       // puts that waited for the next journal file to be prepared
 }
 
 // Stats is cheap enough for every second and never waits for a disk. A read-only store has only zeros but for Symbols,
@@ -191,6 +196,64 @@ func (s *Store) Stats() (Stats, error) {
 	stats := Stats{structSize: uint32(unsafe.Sizeof(Stats{}))}
 	failure := s.c.Stats(unsafe.Pointer(&stats))
 	return stats, asError(failure)
+}
+
+// GapCause is why records are missing.
+type GapCause uint32
+
+const (
+	GapFull     GapCause = 1 // the journal (or queue) was full, and QueuePolicy let them go
+	GapJournal  GapCause = 2 // the journal could not be extended: the disk failed or was full
+	GapBacklog  GapCause = 3 // without the journal: a sick sink fell further behind than BacklogRecords
+	GapClose    GapCause = 4 // without the journal: not written when CloseLimit was over
+	GapRecovery GapCause = 5 // the journal that a crash left could not be read there
+)
+
+// String is "full", "journal", "backlog", "close" or "recovery".
+func (c GapCause) String() string {
+	if c < GapFull || c > GapRecovery {
+		return "unknown"
+	}
+	return [...]string{"full", "journal", "backlog", "close", "recovery"}[c-GapFull]
+}
+
+// Gap is a run of sequence numbers of which quotes were lost.
+type Gap struct {
+	FromSeq uint64 // the first and the last one lost; between them none was written
+	ToSeq   uint64
+	Records uint64 // how many of them were quotes; 0 = not known
+	FirstNS int64  // calendar time of the first and the last loss, nanoseconds since 1970-01-01T00:00:00Z
+	LastNS  int64
+	Cause   GapCause
+	Sink    Backend // SQLite or JSON: missing there only; 0: in all
+	Symbol  Symbol  // when all are of one symbol; 0: several, or not known
+
+	reserved  uint32
+	reserved1 [2]uint64
+}
+
+// First is the calendar time of the first loss, in UTC.
+func (g *Gap) First() time.Time { return nsTime(g.FirstNS) }
+
+// Last is the calendar time of the last loss, in UTC.
+func (g *Gap) Last() time.Time { return nsTime(g.LastNS) }
+
+// Gaps is the gap ledger: every loss since the store was made, in order of FromSeq, from the one that reaches since on
+// (0: all). It reads the disk.
+//
+// Errors: ErrDayFile (the ledger is damaged), ErrIO, ErrNoMemory, ErrClosed.
+func (s *Store) Gaps(since uint64) ([]Gap, error) {
+	for capacity := listRoom; ; {
+		gaps := make([]Gap, capacity)
+		total, failure := s.c.Gaps(since, pointer(gaps), capacity)
+		if failure != nil {
+			return nil, asError(failure)
+		}
+		if total <= capacity {
+			return gaps[:total], nil
+		}
+		capacity = total + total/8
+	}
 }
 
 // cString is the text before the first NUL.

@@ -2,6 +2,7 @@ package tickstore
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -19,13 +20,18 @@ type Store struct {
 	c       ctks.Store
 	blocks  bool // Put may wait: the policy is QueueBlock
 	flusher flusher
+	sinks   [2]flusher // SQLite, JSON
 }
 
 // Open opens or creates the store in the directory config.Path. One process at a time writes a store, any number read
 // it. It waits for the disk.
 //
-// Errors: ErrInvalid (path), ErrConfig, ErrLocked, ErrFormat, ErrNotStore, ErrIO, ErrDiskFull, ErrNoMemory.
+// Errors: ErrInvalid (path), ErrConfig, ErrLocked, ErrFormat, ErrNotStore, ErrIO, ErrDiskFull, ErrNoMemory; ErrLibrary.
 func Open(config Config) (*Store, error) {
+	if !fits(ctks.Version(), ctks.HeaderVersion) {
+		return nil, fmt.Errorf("%w: %s is loaded, this program was built for %d.%d", ErrLibrary, ctks.VersionString(),
+			ctks.HeaderVersion/1000000, ctks.HeaderVersion/1000%1000)
+	}
 	full, err := config.toC()
 	if err != nil {
 		return nil, err
@@ -39,15 +45,30 @@ func Open(config Config) (*Store, error) {
 		return nil, asError(failure)
 	}
 	store := &Store{c: c, blocks: config.QueuePolicy == QueueBlock}
-	store.flusher.flush = func() *ctks.Failure { return c.Flush(-1) }
+	store.flusher.flush = c.Flush
+	for i := range store.sinks {
+		sink := uint32(SQLite) << i
+		store.sinks[i].flush = func(timeoutMs int64) *ctks.Failure { return c.SinkFlush(sink, timeoutMs) }
+	}
 	return store, nil
+}
+
+// fits says whether a library of one version does for a program that was built for another: until 1.0 those of one
+// minor version do, from then on those of one major version that are no older.
+func fits(loaded, built uint32) bool {
+	if built < 1000000 {
+		return loaded/1000 == built/1000
+	}
+	return loaded/1000000 == built/1000000 && loaded/1000 >= built/1000
 }
 
 // Close refuses new calls, waits for those in flight, writes everything that was accepted, syncs and closes. It takes
 // at most Config.CloseLimit beyond that when a disk is sick. Cursors that are still open are closed.
 //
-// Errors: ErrClosed (a second Close); ErrUnwritten: closed all the same, and the message says how many records each
-// sink lacks.
+// What a sink still lacks by then waits in the journal, and the next Open goes on with it: that is no error.
+//
+// Errors: ErrClosed (a second Close); ErrUnwritten (Config.NoJournal): closed all the same, and the message says how many
+// records each sink lacks.
 func (s *Store) Close() error { return asError(s.c.Close()) }
 
 // ------------------------------------------------------------------- names
@@ -268,24 +289,46 @@ func (s *Store) DurableSeq() (uint64, error) {
 // Errors: the context's, joined with ErrTimeout and a message that names the sink and its last error; ErrUnwritten: done
 // waiting, but a sink has lost some of them; ErrReadOnly, ErrClosed.
 func (s *Store) Flush(ctx context.Context) error {
+	if s.flusher.flush == nil {
+		return asError(s.c.Flush(-1)) // not from Open: refused
+	}
+	return s.flusher.wait(ctx)
+}
+
+// SinkFlush is Flush for one sink, SQLite or JSON. Errors: also ErrInvalid, when the store does not write to it.
+func (s *Store) SinkFlush(ctx context.Context, sink Backend) error {
+	if (sink != SQLite && sink != JSON) || s.flusher.flush == nil {
+		return asError(s.c.SinkFlush(uint32(sink), -1)) // refused
+	}
+	return s.sinks[sink-SQLite].wait(ctx)
+}
+
+// SinkDurableSeq is DurableSeq for one sink, SQLite or JSON. Errors: also ErrInvalid, when the store does not write to
+// it.
+func (s *Store) SinkDurableSeq(sink Backend) (uint64, error) {
+	seq, failure := s.c.SinkDurableSeq(uint32(sink))
+	return seq, asError(failure)
+}
+
+func (f *flusher) wait(ctx context.Context) error {
 	if ctx.Done() == nil {
-		return asError(s.c.Flush(-1))
+		return asError(f.flush(-1))
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	round := s.flusher.join()
+	round := f.join()
 	select {
 	case <-round.done:
 		return asError(round.failure)
 	case <-ctx.Done():
-		return s.notFlushed(ctx.Err())
+		return f.notFlushed(ctx.Err())
 	}
 }
 
 // notFlushed asks the library what the flush was waiting for.
-func (s *Store) notFlushed(cause error) error {
-	failure := s.c.Flush(0)
+func (f *flusher) notFlushed(cause error) error {
+	failure := f.flush(0)
 	if failure == nil {
 		return nil // it was done at that very moment
 	}
@@ -299,7 +342,7 @@ func (s *Store) notFlushed(cause error) error {
 // off, so it takes place in one goroutine, in rounds: who comes while a round is under way waits for the next one, which
 // covers all that was accepted before it began. However many give up waiting, one thread is held.
 type flusher struct {
-	flush func() *ctks.Failure
+	flush func(timeoutMs int64) *ctks.Failure // as tks_flush
 
 	mu      sync.Mutex
 	running *flushRound
@@ -328,7 +371,7 @@ func (f *flusher) join() *flushRound {
 func (f *flusher) run(round *flushRound) {
 	var lost *ctks.Failure // in the round before
 	for round != nil {
-		failure := f.flush()
+		failure := f.flush(-1)
 		round.failure = failure
 		if failure == nil {
 			// What was lost then had been accepted before this round: those who waited through both must know.

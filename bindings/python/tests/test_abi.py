@@ -117,6 +117,7 @@ def test_functions():
         (_abi.CROSSED_POLICIES, "CROSSED_"),
         (_abi.SYNCHRONOUS, "SYNC_"),
         (_abi.LOG_LEVELS, "LOG_"),
+        (_abi.GAP_CAUSES, "GAP_"),
         (dict(zip(_abi.SINK_STATES, range(9))), "SINK_"),
         (_abi.BACKENDS, ""),
     ],

@@ -58,7 +58,7 @@ def test_times_of_numpy_and_pandas():
     assert tickstore.to_ns(np.datetime64("2024-03-05T12:00:00.000000001")) == NOON + 1
     assert tickstore.to_ns(np.datetime64("2024-03-05", "D")) == NOON - 43_200_000_000_000
     assert tickstore.to_ns(np.int64(NOON)) == NOON
-    for bad in (np.datetime64("NaT"), np.datetime64("9999-01-01", "D"), np.datetime64(1, "ps")):
+    for bad in (np.datetime64("NaT", "ns"), np.datetime64("9999-01-01", "D"), np.datetime64(1, "ps")):
         with pytest.raises(ValueError):
             tickstore.to_ns(bad)
     pd = pytest.importorskip("pandas")
@@ -165,7 +165,7 @@ def test_types(store, change):
 def test_numbers_of_every_kind(store):
     np = pytest.importorskip("numpy")
     store.put("A", np.int64(NOON), np.float64(1), np.float32(2))
-    store.put("A", NOON + 1, Decimal("1.5") if False else 1, 2, flags=np.uint32(0x10000))
+    store.put("A", NOON + 1, Decimal("1.5"), 2, flags=np.uint32(0x10000))
     assert len(store.range("A")) == 2
 
 
@@ -183,7 +183,13 @@ def test_full_queue_drops_when_told_to(path):
     count = 100_000
     ts, bid = range(NOON, NOON + count), [float(i) for i in range(count)]
     with tickstore.Store(
-        path, queue_policy="drop", queue_records=16, batch_records=16, throttle_relative=-1, ring_records=count
+        path,
+        journal=False,
+        queue_policy="drop",
+        queue_records=16,
+        batch_records=16,
+        throttle_relative=-1,
+        ring_records=count,
     ) as store:
         result = store.put_many("A", ts, bid, None, errors="return")
         assert result.dropped > 0 and result.accepted + result.dropped == count
@@ -199,7 +205,7 @@ def test_full_queue_drops_when_told_to(path):
 
 
 def test_full_queue_waits_by_default(path):
-    with tickstore.Store(path, queue_records=1000, throttle_relative=-1, ring_records=1) as store:
+    with tickstore.Store(path, journal=False, queue_records=1000, throttle_relative=-1, ring_records=1) as store:
         result = store.put_many("A", range(NOON, NOON + 200_000), [1.0] * 200_000, None)
         assert result.accepted == 200_000 and store.stats().dropped == 0
 
@@ -235,6 +241,134 @@ def test_numbers_of_blocks(store):
         first = store.stats().last_seq + 1
         result = store.put_many("A", range(NOON, NOON + count), [1.0] * count, None)
         assert (result.accepted, result.first_seq, result.last_seq) == (count, first, first + count - 1)
+
+
+def absent_times(kind):
+    """Three times, the one in the middle absent, as each library has it."""
+    np = pytest.importorskip("numpy")
+    if kind == "masked integers":
+        return np.ma.masked_array([NOON, 5, NOON + 2], [0, 1, 0])
+    if kind == "masked datetimes":
+        return np.ma.masked_array(np.array([NOON, NOON + 1, NOON + 2], "M8[ns]"), [0, 1, 0])
+    if kind == "big-endian":
+        return np.array([NOON, -(2**63), NOON + 2], ">i8").view(">M8[ns]")
+    if kind == "objects":
+        return np.array([NOON, np.datetime64("NaT", "ns"), np.datetime64(NOON + 2, "ns")], object)
+    if kind.startswith("pandas"):
+        pd = pytest.importorskip("pandas")
+        first, last = (pd.Timestamp(ns, tz="Asia/Tokyo") for ns in (NOON, NOON + 2))
+        return {
+            "pandas objects": lambda: pd.Series([first, pd.NaT, last], dtype=object),
+            "pandas NA": lambda: pd.Series([first, pd.NA, last], dtype=object),
+            "pandas Int64": lambda: pd.array([NOON, None, NOON + 2], "Int64"),
+            "pandas Series Int64": lambda: pd.Series([NOON, None, NOON + 2], dtype="UInt64"),
+            "pandas tz": lambda: pd.Series([first, pd.NaT, last]),
+        }[kind]()
+    if kind == "polars":
+        return pytest.importorskip("polars").Series([NOON, None, NOON + 2])
+    pa = pytest.importorskip("pyarrow")
+    return pa.chunked_array([pa.array([NOON, None]), pa.array([NOON + 2])])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "masked integers",
+        "masked datetimes",
+        "big-endian",
+        "objects",
+        "pandas objects",
+        "pandas NA",
+        "pandas Int64",
+        "pandas Series Int64",
+        "pandas tz",
+        "polars",
+        "pyarrow",
+    ],
+)
+def test_absent_times(store, kind):
+    """As a time of receipt: not known. As an event time: refused, and it alone. Never rounded, never made up."""
+    times = absent_times(kind)
+    assert store.put_many("A", [NOON, NOON + 1, NOON + 2], [1, 2, 3], [2, 3, 4], recv=times).accepted == 3
+    assert [q.recv_ns for q in store.range("A")] == [NOON, None, NOON + 2]
+    result = store.put_many("B", times, [1, 2, 3], [2, 3, 4], errors="return")
+    assert (result.accepted, result.refused, result.first_bad) == (2, 1, 1)
+    assert result.first_bad_code == _abi.STATUS["ETIME"]
+    assert [q.ts_ns for q in store.range("B")] == [NOON, NOON + 2]
+
+
+def test_absent_numbers(store):
+    np = pytest.importorskip("numpy")
+    pd = pytest.importorskip("pandas")
+    for i, bid in enumerate(
+        (
+            np.ma.masked_array([1.0, 77.0, 3.0], [0, 1, 0]),
+            np.ma.masked_array([1, 77, 3], [0, 1, 0]),
+            pd.Series([1, pd.NA, 3], dtype=object),
+            pd.Series([1, None, 3], dtype="Int64"),
+            [1, None, Decimal(3)],
+        )
+    ):
+        store.put_many(f"A{i}", [NOON, NOON + 1, NOON + 2], bid, [4, 5, 6])
+        assert [None if math.isnan(q.bid) else q.bid for q in store.range(f"A{i}")] == [1.0, None, 3.0]
+
+
+def absent_names(kind):
+    pd = pytest.importorskip("pandas")
+    pa = pytest.importorskip("pyarrow")
+    if kind == "pandas string":
+        return pd.Series(["S", None, "T"], dtype="string")
+    if kind == "masked":
+        np = pytest.importorskip("numpy")
+        return np.ma.masked_array(np.array(["S", "X", "T"], object), [0, 1, 0])
+    if kind == "polars to Arrow":
+        pl = pytest.importorskip("polars")
+        frame = pl.DataFrame({"source": pl.Series(["S", None, "T"], dtype=pl.Categorical)})
+        return frame.to_arrow().column("source")
+    codes = pa.array([0, None, 1], getattr(pa, kind)())
+    dictionary = pa.DictionaryArray.from_arrays(codes, ["S", "T"])
+    return pa.chunked_array([dictionary[:1], dictionary[1:]])
+
+
+@pytest.mark.parametrize("kind", ["pandas string", "masked", "polars to Arrow", "uint8", "int16", "uint32", "uint64"])
+def test_absent_names(store, kind):
+    store.put_many("A", [NOON, NOON + 1, NOON + 2], [1, 2, 3], None, source=absent_names(kind))
+    assert [q.source for q in store.range("A")] == ["S", None, "T"]
+    assert store.stats().sources == 2
+
+
+def test_absent_ids(store):
+    pa = pytest.importorskip("pyarrow")
+    source = store.source("S")
+    ids = pa.array([int(source), None], pa.uint32())
+    store.put_many("A", [NOON, NOON + 1], [1, 2], None, source=ids)
+    assert [q.source for q in store.range("A")] == ["S", None]
+    assert store.put_many(ids, [NOON, NOON + 1], [1, 2], None, errors="return").first_bad_code == _abi.STATUS["ESYMBOL"]
+
+
+def test_symbols_are_no_sources(store):
+    """Both count from 1: one in the other's place would be somebody else's id."""
+    symbol, source = store.symbol("A"), store.source("S")
+    for call in (
+        lambda: store.put(source, NOON, 1, 2),
+        lambda: store.put(symbol, NOON, 1, 2, source=symbol),
+        lambda: store.put_many(source, NOON, 1, 2),
+        lambda: store.put_many(symbol, [NOON], [1], [2], source=symbol),
+        lambda: store.range(source),
+        lambda: store.range(symbol, source=symbol),
+        lambda: store.latest(source),
+    ):
+        with pytest.raises(TypeError, match="ids of their own"):
+            call()
+    assert store.stats().received == 0
+
+
+def test_text_of_numpy_2(store):
+    np = pytest.importorskip("numpy")
+    if not hasattr(getattr(np, "dtypes", None), "StringDType"):
+        pytest.skip("NumPy 2 has such text")
+    store.put_many(np.array(["A", "B"], np.dtypes.StringDType()), [NOON, NOON], [1, 2], None)
+    assert [s.name for s in store.symbols()] == ["A", "B"]
 
 
 def test_lengths_and_shapes(store):

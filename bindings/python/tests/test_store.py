@@ -53,6 +53,9 @@ FIELDS = {
     "read_deadline_ms": (500, 0),
     "log_level": ("error", "loud"),
     "broker_id": ("B2", "a\tb"),
+    "journal": (False, 2),
+    "journal_sync_ms": (0, 3_600_001),
+    "journal_bytes": (1 << 21, (1 << 20) - 1),
 }
 
 
@@ -178,8 +181,11 @@ def test_close_twice_and_calls_after_it(path):
         lambda: store.symbols(),
         lambda: store.stats(),
         lambda: store.days(),
+        lambda: store.gaps(),
         lambda: store.flush(1),
+        lambda: store.flush(1, sink="sqlite"),
         lambda: store.durable_seq,
+        lambda: store.sink_durable_seq("sqlite"),
         lambda: store.symbol("new"),
     ):
         with pytest.raises(tickstore.ClosedError):
@@ -507,6 +513,89 @@ def test_days(store):
             (NOON - DAY // 2 + i * DAY, "sqlite", 0, 1000) for i in range(3)
         ]
     assert {"count"} | {f[0] for f in _abi.DayInfo._fields_} == {"count"} | set(days[0]._fields) - {"quotes"}
+
+
+def test_gaps(path):
+    """Quotes lost on purpose, and every one of them in the ledger."""
+    with tickstore.Store(
+        path, journal=False, queue_policy="drop", queue_records=16, batch_records=16, throttle_relative=-1
+    ) as store:
+        assert store.gaps() == []
+        dropped = 0
+        for _ in range(1000):  # until the writer is late
+            dropped += store.put_many("A", range(NOON, NOON + 10_000), [1.0] * 10_000, None, errors="return").dropped
+            if dropped:
+                break
+        with contextlib.suppress(tickstore.UnwrittenError):
+            store.flush(30)
+        gaps = store.gaps()
+        assert sum(gap.records for gap in gaps) == dropped == store.stats().dropped > 0
+        assert {(gap.cause, gap.sink) for gap in gaps} == {("full", None)}
+        assert {gap.symbol for gap in gaps} <= {"A", None}
+        ends = [seq for gap in gaps for seq in (gap.from_seq, gap.to_seq)]
+        assert ends == sorted(ends) and ends[-1] <= store.stats().last_seq
+        assert store.gaps(ends[-1] + 1) == []
+        for bad, cls in ((-1, tickstore.LimitError), (2**64, tickstore.LimitError), (1.5, TypeError)):
+            with pytest.raises(cls):
+                store.gaps(bad)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "json", "dual"])
+def test_sinks(path, backend):
+    with tickstore.Store(path, backend=backend) as store:
+        seq = store.put("A", NOON, 1, 2)
+        for sink in ("sqlite", "json"):
+            if backend in (sink, "dual"):
+                store.flush(30, sink=sink)
+                store.flush(sink=sink)
+                assert store.sink_durable_seq(sink) >= seq
+            else:
+                for call in (lambda sink=sink: store.flush(sink=sink), lambda sink=sink: store.sink_durable_seq(sink)):
+                    with pytest.raises(tickstore.InvalidArgumentError) as caught:
+                        call()
+                    assert caught.value.name == "TKS_EINVAL"
+        for call in (lambda: store.flush(sink="dual"), lambda: store.sink_durable_seq("disk")):
+            with pytest.raises(tickstore.InvalidArgumentError, match="sink is"):
+                call()
+
+
+def sick(path, **fields):
+    """A store whose day files cannot be written: a file stands where their directory should be."""
+    store = tickstore.Store(path, retry_attempts=0, degraded_retry_ms=20, close_limit_ms=0, **fields)
+    (path / "db").write_text("")
+    return store
+
+
+def test_a_sick_sink_and_a_well_one(path):
+    store = sick(path, backend="dual")
+    seq = store.put("A", NOON, 1, 2)
+    store.flush(30, sink="json")
+    assert store.sink_durable_seq("json") >= seq > store.sink_durable_seq("sqlite")
+    with pytest.raises(tickstore.FlushTimeoutError):
+        store.flush(0.05, sink="sqlite")
+    (path / "db").unlink()
+    store.flush(30, sink="sqlite")
+    store.close()
+
+
+def test_kept(path):
+    """A close that leaves quotes to the journal is no error, and the next open goes on with them."""
+    with sick(path) as store:
+        store.put("A", NOON, 1, 2)
+    assert store.closed
+    (path / "db").unlink()
+    with tickstore.Store(path) as store:
+        assert store.stats().recovered == 1
+        store.flush(30)
+        assert [q.ts_ns for q in store.range("A")] == [NOON]
+
+
+def test_unwritten(path):
+    store = sick(path, journal=False)
+    store.put("A", NOON, 1, 2)
+    with pytest.raises(tickstore.UnwrittenError, match="1"):
+        store.close()
+    assert store.closed
 
 
 def test_no_warnings(path):

@@ -37,6 +37,12 @@ type Failure struct {
 	Message string
 }
 
+// HeaderVersion is the version of the header that this package was compiled with, counted as tks_version does.
+const HeaderVersion = C.TKS_VERSION_MAJOR*1000000 + C.TKS_VERSION_MINOR*1000 + C.TKS_VERSION_PATCH
+
+// Version is that of the library that is loaded.
+func Version() uint32 { return uint32(C.tks_version()) }
+
 // What tks_strerror and tks_version_string answer.
 
 func Strerror(code int32) string { return C.GoString(C.tks_strerror(C.int(code))) }
@@ -110,6 +116,9 @@ type Config struct {
 	LogContext       uintptr
 	BrokerId         uintptr
 	BrokerIdLength   uint64
+	Journal          uint32
+	JournalSyncMs    uint32
+	JournalBytes     uint64
 }
 
 // Range has the layout of tks_range.
@@ -143,6 +152,9 @@ func Open(path string, config *Config, brokerID string, log LogFunc) (Store, *Fa
 	}
 	var e C.tks_error
 	name, nameLength := text(path)
+	if name == nil {
+		name = (*C.char)(unsafe.Pointer(&[1]byte{})) // an empty path is refused as one, not as none
+	}
 	broker, brokerLength := text(brokerID)
 	code := C.tks_go_open(name, nameLength, (*C.tks_config)(unsafe.Pointer(config)), broker, brokerLength,
 		C.uintptr_t(store.log), &store.c, &e)
@@ -155,7 +167,7 @@ func Open(path string, config *Config, brokerID string, log LogFunc) (Store, *Fa
 func (s Store) Close() *Failure {
 	var e C.tks_error
 	code := C.tks_close(s.c, &e)
-	if s.log != 0 && (code == C.TKS_OK || code == C.TKS_EUNWRITTEN) {
+	if s.log != 0 && (code >= 0 || code == C.TKS_EUNWRITTEN) {
 		s.log.Delete() // no thread of the store is left that could log
 	}
 	return failure(code, &e)
@@ -169,6 +181,18 @@ func (s Store) Flush(timeoutMs int64) *Failure {
 func (s Store) DurableSeq() (uint64, *Failure) {
 	r := C.tks_go_durable_seq(s.number())
 	return uint64(r.value), taken(r.code, r.error)
+}
+
+func (s Store) SinkFlush(sink uint32, timeoutMs int64) *Failure {
+	var e C.tks_error
+	return failure(C.tks_sink_flush(s.c, C.uint32_t(sink), C.int64_t(timeoutMs), &e), &e)
+}
+
+func (s Store) SinkDurableSeq(sink uint32) (uint64, *Failure) {
+	var seq C.uint64_t
+	var e C.tks_error
+	code := C.tks_sink_durable_seq(s.c, C.uint32_t(sink), &seq, &e)
+	return uint64(seq), failure(code, &e)
 }
 
 func (s Store) Symbol(name string) (uint32, *Failure) {
@@ -264,6 +288,13 @@ func (s Store) Days(check uint32, infos unsafe.Pointer, capacity int) (int, *Fai
 	var total C.size_t
 	var e C.tks_error
 	code := C.tks_days(s.c, C.uint32_t(check), (*C.tks_day_info)(infos), C.size_t(capacity), &total, &e)
+	return int(total), failure(code, &e)
+}
+
+func (s Store) Gaps(since uint64, gaps unsafe.Pointer, capacity int) (int, *Failure) {
+	var total C.size_t
+	var e C.tks_error
+	code := C.tks_gaps(s.c, C.uint64_t(since), (*C.tks_gap)(gaps), C.size_t(capacity), &total, &e)
 	return int(total), failure(code, &e)
 }
 

@@ -12,7 +12,7 @@ from . import _abi, _lib, errors
 from ._time import Time, to_ns
 from .errors import *  # noqa: F403
 from .errors import __all__ as _error_names
-from .store import DayInfo, PutResult, Scan, SinkStats, Source, Stats, Store, Symbol, SymbolInfo
+from .store import DayInfo, Gap, PutResult, Scan, SinkStats, Source, Stats, Store, Symbol, SymbolInfo
 from .table import Quote, Table
 
 __version__ = ".".join(map(str, _abi.VERSION))
@@ -28,6 +28,7 @@ __all__ = [
     "FLAG_CROSSED",
     "FLAG_USER_MASK",
     "DayInfo",
+    "Gap",
     "PutResult",
     "Quote",
     "Scan",

@@ -32,6 +32,7 @@ STATUS: Dict[str, int] = {
     "THROTTLED": 1,
     "CROSSED_DROPPED": 2,
     "PARTIAL": 3,
+    "KEPT": 4,
     "EINVAL": -1,
     "ENULL": -2,
     "ENOMEM": -3,
@@ -90,6 +91,7 @@ CROSSED_POLICIES = {"keep": 0, "drop": 1, "refuse": 2}
 SYNCHRONOUS = {"normal": 1, "full": 2}
 LOG_LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 SINK_STATES = ("off", "ok", "retrying", "degraded")
+GAP_CAUSES = {"full": 1, "journal": 2, "backlog": 3, "close": 4, "recovery": 5}
 
 
 class Error(Structure):
@@ -173,6 +175,9 @@ class Config(Structure):
         ("log_context", c_void_p),
         ("broker_id", c_char_p),
         ("broker_id_length", c_uint64),
+        ("journal", c_uint32),
+        ("journal_sync_ms", c_uint32),
+        ("journal_bytes", c_uint64),
     ]
 
 
@@ -270,6 +275,26 @@ class StoreStats(Structure):
         ("ring_bytes", c_uint64),
         ("read_connections", c_uint64),
         ("sinks", SinkStats * 2),
+        ("recovered", c_uint64),
+        ("held", c_uint64),
+        ("journal_bytes", c_uint64),
+        ("journal_seq", c_uint64),
+        ("journal_stalls", c_uint64),
+    ]
+
+
+class Gap(Structure):
+    _fields_ = [
+        ("from_seq", c_uint64),
+        ("to_seq", c_uint64),
+        ("records", c_uint64),
+        ("first_ns", c_int64),
+        ("last_ns", c_int64),
+        ("cause", c_uint32),
+        ("sink", c_uint32),
+        ("symbol", c_uint32),
+        ("reserved", c_uint32),
+        ("reserved1", c_uint64 * 2),
     ]
 
 
@@ -298,6 +323,7 @@ STRUCTS: Dict[str, Any] = {
     "tks_range": Range,
     "tks_sink_stats": SinkStats,
     "tks_store_stats": StoreStats,
+    "tks_gap": Gap,
     "tks_day_info": DayInfo,
 }
 
@@ -366,6 +392,8 @@ FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("tks_close", c_int, [_STORE, _ERROR]),
     ("tks_flush", c_int, [_STORE, c_int64, _ERROR]),
     ("tks_durable_seq", c_int, [_STORE, _U64, _ERROR]),
+    ("tks_sink_flush", c_int, [_STORE, c_uint32, c_int64, _ERROR]),
+    ("tks_sink_durable_seq", c_int, [_STORE, c_uint32, _U64, _ERROR]),
     ("tks_symbol", c_int, [_STORE, c_char_p, c_size_t, _U32, _ERROR]),
     ("tks_source", c_int, [_STORE, c_char_p, c_size_t, _U32, _ERROR]),
     ("tks_symbol_name", c_int, [_STORE, c_uint32, c_void_p, c_size_t, _SIZE, _ERROR]),
@@ -388,6 +416,7 @@ FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("tks_quotes_arrow", c_int, [_STORE, c_void_p, c_size_t, POINTER(ArrowArrayStream), _ERROR]),
     ("tks_arrow_share", c_int, [POINTER(ArrowArray), c_uint64, c_uint64, POINTER(ArrowArrayStream), _ERROR]),
     ("tks_stats", c_int, [_STORE, POINTER(StoreStats), _ERROR]),
+    ("tks_gaps", c_int, [_STORE, c_uint64, POINTER(Gap), c_size_t, _SIZE, _ERROR]),
     ("tks_days", c_int, [_STORE, c_uint32, POINTER(DayInfo), c_size_t, _SIZE, _ERROR]),
 ]
 

@@ -47,6 +47,16 @@ def package(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
 
 
+def is_absent(value: Any) -> bool:
+    """None, NaN, NaT, or pandas.NA, which is the one that cannot be asked whether it equals itself."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):
+        return type(value).__name__ == "NAType"
+
+
 def is_scalar(value: Any) -> bool:
     return isinstance(value, (str, bytes)) or not hasattr(value, "__len__")
 
@@ -117,7 +127,9 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
     kind = package(value)
-    if kind == "pyarrow":
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        array = _unmasked(value)
+    elif kind == "pyarrow":
         array = value.to_numpy() if hasattr(value, "num_chunks") else value.to_numpy(zero_copy_only=False)
     elif kind in ("polars", "pandas") and hasattr(value, "to_numpy"):
         array = value.to_numpy()
@@ -127,6 +139,15 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
         raise ValueError(f"an array of {array.ndim} dimensions, where one is expected")
     result: np.ndarray[Any, Any] = array
     return result
+
+
+def _unmasked(value: Any) -> np.ndarray[Any, Any]:
+    """What lies below a mask is no value."""
+    import numpy as np
+
+    array: np.ndarray[Any, Any] = value.data.copy() if value.dtype.kind == "M" else value.data.astype(object)
+    array[np.ma.getmaskarray(value)] = np.datetime64("NaT", "ns") if value.dtype.kind == "M" else None
+    return array
 
 
 def _is_all_absent(array: np.ndarray[Any, Any]) -> bool:
@@ -156,7 +177,7 @@ def np_times(value: Any) -> Any:
     if package(value) == "pandas" and getattr(value.dtype, "tz", None) is not None:
         index = sys.modules["pandas"].DatetimeIndex(value)
         return _datetimes(index.tz_convert("UTC").tz_localize(None).to_numpy())
-    array = _array(value)
+    array = _array(_whole_numbers(value))
     if array.dtype.kind == "M":
         return _datetimes(array)
     if array.dtype.kind == "i":
@@ -172,24 +193,42 @@ def np_times(value: Any) -> Any:
     raise TypeError(f"times of {array.dtype}: nanoseconds are int64, or datetime64; float loses them")
 
 
+def _whole_numbers(value: Any) -> Any:
+    """NumPy has no absent integers: it would get floats, which lose nanoseconds. NAT stands for them before that."""
+    kind = package(value)
+    if kind == "pyarrow" and value.null_count and str(value.type).startswith(("int", "uint")):
+        return value.cast("int64").fill_null(NAT)
+    if kind == "polars" and value.null_count() and value.dtype.is_integer():
+        return value.cast(sys.modules["polars"].Int64).fill_null(NAT)
+    if kind == "pandas" and getattr(value.dtype, "kind", "") in "iu" and bool(value.isna().any()):
+        return value.astype("Int64").to_numpy("i8", na_value=NAT)
+    return value
+
+
 def _time_or_none(value: Any) -> int:
-    return NAT if value is None else to_ns(value)
+    return NAT if is_absent(value) else to_ns(value)
 
 
 def np_numbers(value: Any, name: str) -> Any:
     """float64; an absent one is NaN."""
+    import numpy as np
+
     if value is None:
         return float("nan")
     if is_scalar(value):
         return _number(value, name)
     array = _array(value)
     if array.dtype.kind == "O":
-        return array.astype("f8") if all(map(_is_number, array.tolist())) else _no_numbers(name)
+        return np.fromiter((_number_or_nan(item, name) for item in array.tolist()), "f8", len(array))
     return array.astype("f8", copy=False) if array.dtype.kind in "fiu" else _no_numbers(name)
 
 
 def _is_number(value: Any) -> bool:
     return value is None or (not isinstance(value, (str, bytes)) and hasattr(value, "__float__"))
+
+
+def _number_or_nan(value: Any, name: str) -> float:
+    return float("nan") if is_absent(value) else _number(value, name)
 
 
 def _number(value: Any, name: str) -> float:
@@ -257,7 +296,7 @@ def np_names(value: Any, intern: Intern) -> Any:
         return array.astype("u4", copy=False)
     if _is_all_absent(array):
         return np.full(len(array), intern(None) if len(array) else 0, "u4")
-    if array.dtype.kind not in "OU":
+    if array.dtype.kind not in "OUT":
         raise TypeError(f"names of {array.dtype}: text, or ids from symbol() and source(), are expected")
     pandas = sys.modules.get("pandas")
     if pandas is not None and len(array) > 1000:
@@ -273,11 +312,11 @@ def _arrow_names(value: Any, intern: Intern) -> Any:
     parts = []
     for chunk in chunks:
         if str(chunk.type).startswith(("int", "uint")):
-            parts.append(np_names(chunk.to_numpy(zero_copy_only=False), intern))
+            parts.append(np_names(chunk.fill_null(0).to_numpy(zero_copy_only=False), intern))
             continue
         if not hasattr(chunk, "indices"):
             chunk = chunk.dictionary_encode()
-        codes = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype("i8", copy=False)
+        codes = chunk.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
         parts.append(np_names(Words(codes, chunk.dictionary.to_pylist()), intern))
     return np.concatenate(parts) if parts else np.empty(0, "u4")
 
@@ -294,7 +333,7 @@ def plain_numbers(value: Any, name: str) -> Any:
         return float("nan")
     if is_scalar(value):
         return _number(value, name)
-    return [float("nan") if item is None else _number(item, name) for item in value]
+    return [_number_or_nan(item, name) for item in value]
 
 
 def plain_flags(value: Any) -> Any:

@@ -54,6 +54,8 @@ def to_ns(value: Time) -> int:
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, datetime):
+        if value != value:
+            raise ValueError("NaT is no time")
         nanosecond = getattr(value, "nanosecond", 0)  # pandas.Timestamp is a datetime with more digits
         return _from_datetime(value) + (int(nanosecond) if nanosecond else 0)
     if type(value).__name__ == "datetime64":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import operator
 import os
 import struct
 import time
@@ -88,7 +89,7 @@ class SymbolInfo(NamedTuple):
 
 
 class SinkStats(NamedTuple):
-    """One sink: accepted by the store = written + backlog + queued + lost + dropped."""
+    """One sink: accepted + recovered by the store = written + backlog + queued + lost + dropped."""
 
     sink: str  #: "sqlite" or "json"
     state: str  #: "off", "ok", "retrying" or "degraded"
@@ -143,6 +144,11 @@ class Stats(NamedTuple):
     ring_bytes: int
     read_connections: int
     sinks: Tuple[SinkStats, ...]  #: SQLite, JSON
+    recovered: int  #: found in the journal when the store was opened
+    held: int  #: in the journal (or queue), since some sink does not have them durably
+    journal_bytes: int  #: the journal's files on disk; 0 without a journal
+    journal_seq: int  #: all up to here is synced in the journal, or durable, or lost
+    journal_stalls: int  #: puts that waited for the next journal file to be prepared
 
 
 class DayInfo(NamedTuple):
@@ -160,6 +166,20 @@ class DayInfo(NamedTuple):
     message: str  #: what is wrong; empty if nothing is
 
 
+class Gap(NamedTuple):
+    """A run of sequence numbers of which quotes were lost; between them none was written."""
+
+    from_seq: int
+    to_seq: int
+    records: Optional[int]  #: how many of them were quotes; None = not known
+    first_ns: int  #: calendar time of the first and the last loss
+    last_ns: int
+    cause: str  #: "full", "journal", "backlog", "close" or "recovery"; see tks_gap_cause
+    sink: Optional[str]  #: "sqlite" or "json": missing there only; None: in all
+    symbol: Optional[str]  #: when all are of one symbol; None: several, or not known
+
+
+_CAUSES = {value: word for word, value in _abi.GAP_CAUSES.items()}
 _SINKS = {value: word for word, value in _abi.BACKENDS.items()}
 _BITS = {ctypes.c_uint32: 2**32, ctypes.c_uint64: 2**64}
 _WORDS = {
@@ -282,7 +302,7 @@ class Store:
         log: a function of (level, message), or a ``logging.Logger``; called from the library's threads too. It must
             not call
             back into the store.
-        queue_policy: "block" (wait up to ``block_limit_ms`` when the queue is full; the default here) or "drop"
+        queue_policy: "block" (wait up to ``block_limit_ms`` when queue or journal is full; the default here) or "drop"
             (never wait, the
             default of the C library).
 
@@ -334,6 +354,9 @@ class Store:
         connection_life_s: Optional[int] = None,
         read_deadline_ms: Optional[int] = None,
         broker_id: Optional[str] = None,
+        journal: Optional[bool] = None,
+        journal_sync_ms: Optional[int] = None,
+        journal_bytes: Optional[int] = None,
     ) -> None:
         given = dict(locals())
         fields = {name: given[name] for name in _CONFIG_FIELDS if name in given and name != "log"}
@@ -354,10 +377,11 @@ class Store:
 
     def close(self) -> None:
         """Writes all that was accepted, syncs and closes; waits at most ``close_limit_ms`` for sick sinks. A second
-        call does nothing.
+        call does nothing. What a sink still lacks then waits in the journal, and the next open goes on with it.
 
         Raises:
-            UnwrittenError: closed all the same, but some accepted quotes could not be written. ForkError.
+            UnwrittenError: closed all the same, but some accepted quotes could not be written (``journal=False``).
+            ForkError.
         """
         error = _abi.Error()
         code = lib.tks_close(self._handle, byref(error))
@@ -388,16 +412,19 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.path!r}{', read_only=True' if self.read_only else ''}{', closed' if self.closed else ''})"
 
-    def flush(self, timeout: Optional[float] = None) -> None:
+    def flush(self, timeout: Optional[float] = None, *, sink: Optional[str] = None) -> None:
         """Waits until every quote accepted before the call is durable: on stable storage in every sink.
 
         Args:
             timeout: seconds; 0 only asks; None waits for as long as it takes (Ctrl-C works).
+            sink: "sqlite" or "json": waits for this one only.
 
         Raises:
             FlushTimeoutError: with the sink and its last error in the message. UnwrittenError: a sink has lost some
-            of them. ReadOnlyError, ClosedError, ForkError.
+            of them. InvalidArgumentError: the store does not write to this sink. ReadOnlyError, ClosedError,
+            ForkError.
         """
+        number = None if sink is None else _sink_number(sink)
         deadline = None if timeout is None else time.monotonic() + timeout
         target: Optional[int] = None
         error = _abi.Error()
@@ -406,10 +433,13 @@ class Store:
             if target is None:
                 target = self.stats().last_seq
             try:
-                check(lib.tks_flush(self._handle, left_ms, byref(error)), error)
+                if number is None:
+                    check(lib.tks_flush(self._handle, left_ms, byref(error)), error)
+                else:
+                    check(lib.tks_sink_flush(self._handle, number, left_ms, byref(error)), error)
                 return
             except FlushTimeoutError:
-                if self.durable_seq >= target:
+                if (self.durable_seq if sink is None else self.sink_durable_seq(sink)) >= target:
                     return
                 if deadline is not None and time.monotonic() >= deadline:
                     raise
@@ -421,6 +451,15 @@ class Store:
         """
         seq, error = ctypes.c_uint64(), _abi.Error()
         check(lib.tks_durable_seq(self._handle, byref(seq), byref(error)), error)
+        return seq.value
+
+    def sink_durable_seq(self, sink: str) -> int:
+        """``durable_seq`` of one sink, "sqlite" or "json".
+
+        Raises: InvalidArgumentError: the store does not write to it.
+        """
+        seq, error = ctypes.c_uint64(), _abi.Error()
+        check(lib.tks_sink_durable_seq(self._handle, _sink_number(sink), byref(seq), byref(error)), error)
         return seq.value
 
     # ------------------------------------------------------------------- names
@@ -453,8 +492,8 @@ class Store:
         if isinstance(source, str):
             number = self._sources[source] = self._intern(lib.tks_source, source)
             return number
-        if source != source:
-            return 0  # pandas' sign for absent text
+        if _columns.is_absent(source):
+            return 0  # pandas' signs for absent text
         return _id(source, "source")
 
     def symbol(self, name: str) -> Symbol:
@@ -666,6 +705,7 @@ class Store:
 
         Raises: LimitError (n), UnknownNameError, ReadDeadlineError; DayFileError, with what memory has in ``partial``.
         """
+        n = operator.index(n)
         if not 1 <= n <= _abi.MAX_RECORDS:
             raise LimitError(f"n is {n}, must be from 1 to {_abi.MAX_RECORDS}", _abi.STATUS["ELIMIT"])
         number = self._symbol_id(symbol)
@@ -829,6 +869,36 @@ class Store:
         values["backend"] = _SINKS.get(stats.backend, str(stats.backend))
         values["sinks"] = tuple(_sink_stats(sink, i) for i, sink in enumerate(stats.sinks))
         return Stats(**values)
+
+    def gaps(self, since: int = 0) -> List[Gap]:
+        """The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches the
+        sequence number ``since`` on.
+
+        Raises: DayFileError (the ledger is damaged), StorageError, ClosedError, ForkError.
+        """
+        if not 0 <= operator.index(since) < 2**64:
+            raise LimitError(f"since is {since}, which is no sequence number", _abi.STATUS["ELIMIT"])
+        total, error = ctypes.c_size_t(), _abi.Error()
+        capacity = 64
+        while True:
+            gaps = (_abi.Gap * capacity)()
+            check(lib.tks_gaps(self._handle, since, gaps, capacity, byref(total), byref(error)), error)
+            if total.value <= capacity:
+                break
+            capacity = total.value + 16
+        return [
+            Gap(
+                gap.from_seq,
+                gap.to_seq,
+                gap.records or None,
+                gap.first_ns,
+                gap.last_ns,
+                _CAUSES.get(gap.cause, str(gap.cause)),
+                _SINKS.get(gap.sink, str(gap.sink)) if gap.sink else None,
+                self._name_of(True, gap.symbol) if gap.symbol else None,
+            )
+            for gap in gaps[: total.value]
+        ]
 
     def days(self, *, full: bool = False) -> List[DayInfo]:
         """The days on disk in order of time. Damaged ones are listed too: look at their ``code`` and ``message``.
@@ -1005,6 +1075,8 @@ class _Put:
 def _id(value: Any, what: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} is {value!r}, a name or an id is expected")
+    if isinstance(value, Symbol) and isinstance(value, Source) != (what == "source"):
+        raise TypeError(f"{what} is {value!r}, symbols and sources have ids of their own")
     number = int(value)
     if not 0 <= number < 2**32:
         raise make_error(_abi.STATUS["E" + what.upper()], f"{what} is {number}, no such id")
@@ -1020,6 +1092,12 @@ def _not_a_quote(
     if isinstance(ts, int) and not -(2**63) <= ts < 2**63:
         return ValueError(f"ts is {ts} ns, which does not fit 64 bits")
     return TypeError(f"flags are {flags!r}, a 32-bit number is expected" if flags else str(error))
+
+
+def _sink_number(sink: str) -> int:
+    if sink not in ("sqlite", "json"):
+        raise make_error(_abi.STATUS["EINVAL"], f'sink is {sink!r}, it can be "sqlite" or "json"')
+    return _abi.BACKENDS[sink]
 
 
 def _sink_stats(sink: _abi.SinkStats, place: int) -> SinkStats:
