@@ -78,15 +78,15 @@ static int refuse(tks__engine *engine, tks__refusal why, int code) {
 }
 
 /* Also called by the writer now and then: a clock that is set back takes the window along. */
-static void look_at_clock(void *context) {
+static void move_window(void *context, int64_t now_ns) {
   tks__engine *engine = context;
-  int64_t latest_ns = tks__clock_now_ns() + (int64_t)engine->config.max_ahead_s * TKS__NS_PER_S;
+  int64_t latest_ns = now_ns + (int64_t)engine->config.max_ahead_s * TKS__NS_PER_S;
   atomic_store_explicit(&engine->latest_ns, latest_ns, memory_order_relaxed);
 }
 
 static int check_time(tks__engine *engine, int64_t ts_ns, tks_error *error) {
   if (ts_ns >= engine->earliest_ns) {
-    look_at_clock(engine);
+    move_window(engine, tks__clock_now_ns());
     if (ts_ns <= atomic_load_explicit(&engine->latest_ns, memory_order_relaxed)) return TKS_OK;
   }
   char text[TKS__UTC_TEXT_MAX];
@@ -396,6 +396,13 @@ static bool note_loss(void *context, const tks__loss *loss) {
   return tks__gaps_write(engine->gaps);
 }
 
+void tks__store_note_losses(tks__engine *engine) {
+  tks__loss loss;
+  if (engine->journal == NULL || !tks__journal_take_loss(engine->journal, &loss)) return;
+  tks__gaps_note(engine->gaps, 0, &loss);
+  tks__keeper_note(engine->keeper);
+}
+
 static int start_keeper(tks__engine *engine, tks_error *error) {
   engine->gaps = tks__gaps_new(&engine->layout, &engine->symbols.names, &engine->log);
   if (engine->gaps == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the gap ledger");
@@ -443,8 +450,8 @@ static int start_writer(tks__engine *engine, tks_error *error) {
       .reserve = write_reserve,
       .reserve_context = engine,
       .reserved_seq = engine->manifest.next_seq + TKS__SEQ_RESERVE,
-      .tick = look_at_clock,
-      .tick_context = engine,
+      .tended = move_window,
+      .tended_context = engine,
   };
   return tks__writer_start(&options, sinks, &engine->writer, error);
 }

@@ -478,6 +478,7 @@ int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacit
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
   tks__engine *engine = store->engine;
+  tks__store_note_losses(engine);
   code = tks__gaps_list(&engine->layout, engine->gaps, &engine->symbols.names, since_seq, gaps, capacity, total, error);
   tks__store_leave(gate);
   return code;

@@ -206,7 +206,8 @@ typedef struct tks_config {
   uint32_t crossed_policy; /* tks_crossed_policy. Default TKS_CROSSED_KEEP */
   uint32_t max_symbols;    /* 1 to 16,777,216. Default 1,000,000 */
   uint32_t max_sources;    /* 1 to 65,535. Default 65,535 */
-  uint32_t max_ahead_s;    /* event times later than now by more are refused. Default 86,400 (a day) */
+  uint32_t max_ahead_s;    /* event times later than now by more are refused (when the clock is set back: within a
+                              minute). Default 86,400 (a day) */
   int64_t min_time_ns;     /* event times before it are refused, 1677-09-22 or later. Default 1990-01-01 */
 
   /* writer */

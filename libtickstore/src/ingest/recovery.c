@@ -113,8 +113,7 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
   tks__recovered_session *session;
   int code = session_of(options, recovery, tks__segment_head(segment)->session, &session, error);
   if (code != TKS_OK) return code;
-  tks__recovered_segment found = {
-      .segment = segment, .ids = &session->ids, .base_seq = tks__segment_base(segment)};
+  tks__recovered_segment found = {.segment = segment, .ids = &session->ids, .base_seq = tks__segment_base(segment)};
   look_through(options, recovery, &found);
   if (found.records == 0) {
     set_spent(recovery, segment);

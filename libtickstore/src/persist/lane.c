@@ -210,6 +210,7 @@ static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
 
 static void finish_tend(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   lane->tend_at_ns = now_ns + tend_interval_ns(lane);
+  if (lane->options.tended != NULL) lane->options.tended(lane->options.tended_context, job->tended_at_ns);
   if (job->code == TKS_OK) {
     if (!lane->sync_failed && lane->written.position == tail_of(lane)) note_success(lane);
     return;

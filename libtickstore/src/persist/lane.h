@@ -31,6 +31,9 @@ typedef struct tks__lane_options {
   /* On the loop's thread: records that this sink will never hold, somewhere in positions [from, to). */
   void (*lost)(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records);
   void *lost_context;
+  /* On the loop's thread: the sink was tended at this time of the calendar. May be NULL. */
+  void (*tended)(void *context, int64_t now_ns);
+  void *tended_context;
 } tks__lane_options;
 
 typedef struct tks__lane {

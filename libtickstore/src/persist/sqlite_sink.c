@@ -322,8 +322,8 @@ static void sweep(sqlite_sink *sink) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
-    if (!has_beside(path, "-wal") && !has_beside(path, "-journal") && !is_listed(sink, days.days[i]) &&
-        !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
+    if (!has_beside(path, "-wal") && !has_beside(path, "-shm") && !has_beside(path, "-journal") &&
+        !is_listed(sink, days.days[i]) && !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
       continue;
     tks__dayfile *file;
     tks_error error;

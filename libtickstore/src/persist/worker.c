@@ -23,7 +23,10 @@ static void do_job(tks__worker *worker, tks__job *job) {
   switch (job->kind) {
     case TKS__JOB_WRITE: job->code = write_records(worker, job); break;
     case TKS__JOB_SYNC: job->code = sink->ops->sync(sink, &job->error); break;
-    case TKS__JOB_TEND: job->code = sink->ops->tend(sink, tks__clock_now_ns(), &job->error); break;
+    case TKS__JOB_TEND:
+      job->tended_at_ns = tks__clock_now_ns();
+      job->code = sink->ops->tend(sink, job->tended_at_ns, &job->error);
+      break;
     case TKS__JOB_CLOSE: job->code = sink->ops->close(sink, &job->error); break;
     case TKS__JOB_NONE: job->code = TKS_OK; break;
   }

@@ -22,6 +22,7 @@ typedef struct tks__job {
   uint64_t from; /* WRITE: position of the first record to read from the journal, and how many at most */
   size_t max;
   tks__journal_part part; /* result of WRITE: what was read */
+  int64_t tended_at_ns;   /* result of TEND: the calendar's time */
   int code;               /* result */
   int64_t took_ns;
   tks_error error;

@@ -263,7 +263,6 @@ static void pump_once(tks__writer *writer, int64_t now_ns) {
 /* Does all there is to do, then sleeps until the next deadline or wake-up. */
 static void pump(tks__writer *writer) {
   if (writer->ended) return;
-  if (writer->options.tick != NULL) writer->options.tick(writer->options.tick_context);
   int64_t now_ns;
   uint64_t wake_at;
   do {
@@ -379,6 +378,8 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
       .done_context = writer,
       .lost = note_loss,
       .lost_context = writer,
+      .tended = writer->options.tended,
+      .tended_context = writer->options.tended_context,
   };
   for (int i = 0; i < TKS__LANES; i++) {
     if (sinks[i] == NULL) continue;

@@ -33,9 +33,9 @@ typedef struct tks__writer_options {
   uint64_t (*reserve)(void *context, uint64_t last_seq, uint64_t reserved_seq);
   void *reserve_context;
   uint64_t reserved_seq;
-  /* Called on the loop's thread whenever it looks: at the latest when a batch or the flush interval is over. May be NULL. */
-  void (*tick)(void *context);
-  void *tick_context;
+  /* Called on the loop's thread with the calendar's time, whenever a sink was tended: once a minute or so. May be NULL. */
+  void (*tended)(void *context, int64_t now_ns);
+  void *tended_context;
 } tks__writer_options;
 
 /* Starts the loop and a worker for each sink (NULL where there is none). Takes over the sinks, in failure too: they are then
