@@ -148,6 +148,8 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   int rc = 0;
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
+  if (rc == ENOBUFS) /* before can_grow says so */
+    atomic_store_explicit(&journal->most, room_end_of(keeper) - keeper->first, memory_order_relaxed);
   bool could_grow = atomic_exchange_explicit(&journal->can_grow, rc == 0, memory_order_acq_rel);
   if (rc == 0) return;
   /* Whoever waits for the next block has to decide anew. */
