@@ -292,6 +292,20 @@ Test(lane, asks_for_the_record_that_is_worth_a_wake_up) {
   cr_assert_eq(tks__lane_wake_position(&lane, now_ns), tail());
 }
 
+/* Perhaps the writer can do something about it. It is told of a run of losses when it begins. */
+Test(lane, a_drop_wakes_the_writer_once) {
+  start(true);
+  dispatch(false);
+  append(BLOCK);
+  cr_assert(step(false));
+  tks__journal_wake_at(&journal.journal, tks__lane_wake_position(&lane, now_ns));
+  append_and_drop(3);
+  cr_assert_eq(atomic_load(&journal.wakes), 1);
+  tks__journal_wake_at(&journal.journal, tail());
+  append_and_drop(3);
+  cr_assert_eq(atomic_load(&journal.wakes), 1);
+}
+
 /* Nothing behind it is written before it. */
 Test(lane, waits_for_a_record_that_is_not_published) {
   start(true);

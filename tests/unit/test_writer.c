@@ -3,9 +3,11 @@
 #include "persist/writer.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/config.h"
@@ -1299,14 +1301,17 @@ Test(writer_journal, passes_a_hole_in_the_next_session, .init = set_up, .fini = 
   cr_assert_not(fake_has(&tapes[JSON], FIRST_SEQ + 10));
 }
 
-/* Somebody scribbles into the mapped file. */
+/* Somebody scribbles into the file. */
 Test(writer_journal, does_not_write_what_was_overwritten, .init = set_up, .fini = tear_down) {
   use_files();
   config.flush_interval_ms = HOUR_MS;
   start(TKS_DUAL);
   put_patiently(10);
-  tks__slot *slot = &tks__journal_block(journal, journal->live_from)->slots[4];
-  slot->body.bid = 1234.5;
+  int fd = open(tks__journal_block(journal, journal->live_from)->segment->path, O_WRONLY);
+  cr_assert_geq(fd, 0);
+  off_t at = (off_t)(TKS__SEGMENT_HEADER_BYTES + 4 * sizeof(tks__slot) + offsetof(tks__slot_body, bid));
+  cr_assert_eq(pwrite(fd, "scribble", 8, at), 8);
+  (void)close(fd);
   tks_error error = {0};
   cr_assert_eq(tks__writer_flush(writer, 0, LIMIT_MS, &error), TKS_EUNWRITTEN, "%s", error.message);
   for (int i = 0; i < TKS__LANES; i++) {
