@@ -645,6 +645,38 @@ Test(writer, a_sick_sink_loses_beyond_its_bound_and_the_other_does_not) {
   cr_assert_not_null(strstr(error.message, expected), "%s", error.message);
 }
 
+static bool json_has_failed_often(void *context) { return stats().sinks[JSON].errors >= *(uint64_t *)context; }
+
+/* Called from within a scan, so that the keeper cannot take back what the sick sink lets go. */
+static bool fill_and_look(void *context, const tks__record *record) {
+  (void)record;
+  uint64_t block = journal->slot_mask + 1;
+  while (stats().accepted < capacity()) (void)put(1);
+  cr_assert(fake_wait_stored(&tapes[SQLITE], capacity()));
+  uint64_t errors = stats().sinks[JSON].errors + 20;
+  cr_assert(wait_until(json_has_failed_often, &errors));
+  *(uint64_t *)context = stats().sinks[JSON].lost;
+  cr_assert_leq(stats().sinks[JSON].lost, 2 * block);
+  return false;
+}
+
+Test(writer, a_sick_sink_loses_no_more_than_makes_room) {
+  config.queue_records = 100;
+  config.batch_records = 50;
+  config.backlog_records = 500;
+  start(TKS_DUAL);
+  fake_fail(&tapes[JSON], FAKE_WRITE, FAKE_FOREVER);
+  put_patiently(1);
+  const tks__journal_filter all = {.from_ns = INT64_MIN, .to_ns = INT64_MAX, .max_seq = UINT64_MAX};
+  uint64_t lost = UINT64_MAX;
+  tks__journal_scan(journal, journal->live_from, &all, fill_and_look, &lost);
+  cr_assert_neq(lost, UINT64_MAX);
+  cr_assert_gt(lost, 0);
+  fake_fail(&tapes[JSON], FAKE_WRITE, 0);
+  flush_what_is_left();
+  cr_assert_eq(close_writer(LIMIT_MS, NULL), TKS_EUNWRITTEN);
+}
+
 /* A disk that hangs is sick as well, though nothing has failed. */
 Test(writer, a_sink_that_hangs_does_not_hold_up_the_other) {
   config.queue_records = 100;
