@@ -650,13 +650,11 @@ static bool json_has_failed_often(void *context) { return stats().sinks[JSON].er
 /* Called from within a scan, so that the keeper cannot take back what the sick sink lets go. */
 static bool fill_and_look(void *context, const tks__record *record) {
   (void)record;
-  uint64_t block = journal->slot_mask + 1;
   while (stats().accepted < capacity()) (void)put(1);
-  cr_assert(fake_wait_stored(&tapes[SQLITE], capacity()));
   uint64_t errors = stats().sinks[JSON].errors + 20;
-  cr_assert(wait_until(json_has_failed_often, &errors));
-  *(uint64_t *)context = stats().sinks[JSON].lost;
-  cr_assert_leq(stats().sinks[JSON].lost, 2 * block);
+  /* Asserted outside: a test that ends in here would leave the scan open. */
+  if (fake_wait_stored(&tapes[SQLITE], capacity()) && wait_until(json_has_failed_often, &errors))
+    *(uint64_t *)context = stats().sinks[JSON].lost;
   return false;
 }
 
@@ -670,8 +668,8 @@ Test(writer, a_sick_sink_loses_no_more_than_makes_room) {
   const tks__journal_filter all = {.from_ns = INT64_MIN, .to_ns = INT64_MAX, .max_seq = UINT64_MAX};
   uint64_t lost = UINT64_MAX;
   tks__journal_scan(journal, journal->live_from, &all, fill_and_look, &lost);
-  cr_assert_neq(lost, UINT64_MAX);
   cr_assert_gt(lost, 0);
+  cr_assert_leq(lost, 2 * (journal->slot_mask + 1));
   fake_fail(&tapes[JSON], FAKE_WRITE, 0);
   flush_what_is_left();
   cr_assert_eq(close_writer(LIMIT_MS, NULL), TKS_EUNWRITTEN);
