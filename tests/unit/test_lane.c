@@ -37,14 +37,16 @@ static bool finished; /* the lane was closed by the test itself */
 /* What the lane said was lost. */
 typedef struct loss {
   uint32_t sink, cause;
-  uint64_t from, to, records;
+  uint64_t from_seq, to_seq, records;
 } loss;
 static loss losses[64];
 static size_t loss_count;
 
-static void hear_loss(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records) {
+static void hear_loss(void *context, uint32_t sink, uint32_t cause, uint64_t from_seq, uint64_t to_seq,
+                      uint64_t records) {
   cr_assert_eq(context, losses);
-  if (loss_count < sizeof losses / sizeof losses[0]) losses[loss_count++] = (loss){sink, cause, from, to, records};
+  if (loss_count < sizeof losses / sizeof losses[0])
+    losses[loss_count++] = (loss){sink, cause, from_seq, to_seq, records};
 }
 
 static void post(void *context) { (void)sem_post(context); }
@@ -288,6 +290,20 @@ Test(lane, asks_for_the_record_that_is_worth_a_wake_up) {
   cr_assert(step(false));
   dispatch(false);
   cr_assert_eq(tks__lane_wake_position(&lane, now_ns), tail());
+}
+
+/* Perhaps the writer can do something about it. It is told of a run of losses when it begins. */
+Test(lane, a_drop_wakes_the_writer_once) {
+  start(true);
+  dispatch(false);
+  append(BLOCK);
+  cr_assert(step(false));
+  tks__journal_wake_at(&journal.journal, tks__lane_wake_position(&lane, now_ns));
+  append_and_drop(3);
+  cr_assert_eq(atomic_load(&journal.wakes), 1);
+  tks__journal_wake_at(&journal.journal, tail());
+  append_and_drop(3);
+  cr_assert_eq(atomic_load(&journal.wakes), 1);
 }
 
 /* Nothing behind it is written before it. */
@@ -725,6 +741,91 @@ Test(lane, stopped_it_writes_no_more_and_syncs_what_it_wrote) {
   cr_assert_eq(stats().backlog, 5);
   cr_assert_eq(stats().lost, 0);
   finish();
+}
+
+/* Holes were never records. */
+Test(lane, gives_up_a_recovered_block_with_holes) {
+  recover_block(3);
+  recover_block(1);
+  start(true);
+  fake_fail(&tape, FAKE_WRITE, 1);
+  append(10);
+  cr_assert(step(false));
+  check_account();
+  skip(2 * BLOCK);
+  cr_assert_eq(stats().lost, (BLOCK + 2) / 3);
+  check_account();
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[0].to_seq, FIRST_SEQ + BLOCK - 1);
+  now_ns = lane.retry_at_ns;
+  cr_assert(step(false));
+  cr_assert_eq(stats().backlog, 0);
+  check_account();
+}
+
+/* What was written before and waits for its sync did not become durable by a loss behind it. */
+Test(lane, giving_up_makes_nothing_durable) {
+  start(false);
+  append(10);
+  cr_assert(step(false));
+  append(2 * BLOCK);
+  skip(2 * BLOCK);
+  cr_assert_eq(stats().written, 10);
+  cr_assert_eq(stats().lost, BLOCK - 10);
+  cr_assert_eq(stats().durable_seq, FIRST_SEQ - 1);
+  check_account();
+  fake_fail(&tape, FAKE_SYNC, 1);
+  flush_target = 2 * BLOCK;
+  cr_assert(step(false));
+  cr_assert_eq(fake_calls(&tape, FAKE_SYNC), 1);
+  cr_assert_eq(stats().written, 0, "and it cannot come again");
+  cr_assert_eq(stats().lost, BLOCK);
+  check_account();
+  cr_assert_eq(loss_count, 2);
+  cr_assert_eq(losses[0].records, BLOCK - 10);
+  cr_assert_eq(losses[1].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[1].to_seq, FIRST_SEQ + 9);
+  cr_assert_eq(losses[1].records, 10);
+}
+
+/* The journal gave the blocks of what was given up to other numbers while the write hung. */
+Test(lane, names_what_is_lost_by_its_own_numbers) {
+  start(true);
+  append(10);
+  fake_hold(&tape, FAKE_WRITE);
+  dispatch(false);
+  cr_assert(fake_wait_begun(&tape, FAKE_WRITE, 1));
+  append(2 * BLOCK);
+  skip(2 * BLOCK);
+  tks__journal_block(&journal.journal, BLOCK)->offset += 1000;
+  tks__lane_publish(&lane);
+  cr_assert_eq(stats().durable_seq, FIRST_SEQ - 1);
+  cr_assert_eq(stats().written_seq, FIRST_SEQ - 1);
+  fake_release(&tape, FAKE_WRITE);
+  collect();
+  cr_assert_eq(loss_count, 1);
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ + 10);
+  cr_assert_eq(losses[0].to_seq, FIRST_SEQ + BLOCK - 1);
+}
+
+Test(lane, at_the_end_the_running_write_counts_first) {
+  recover_block(2);
+  start(false);
+  append(30);
+  fake_hold(&tape, FAKE_WRITE);
+  fake_fail(&tape, FAKE_WRITE, 1);
+  dispatch(true);
+  cr_assert(fake_wait_begun(&tape, FAKE_WRITE, 1));
+  lane.stopped = true;
+  (void)pthread_mutex_lock(&lock);
+  tks__lane_lose_live(&lane, TKS_GAP_CLOSE);
+  (void)pthread_mutex_unlock(&lock);
+  cr_assert_eq(stats().lost, 0);
+  fake_release(&tape, FAKE_WRITE);
+  collect();
+  cr_assert_eq(atomic_load(&lane.lost), 30);
+  cr_assert_eq(losses[0].records, 30);
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ + BLOCK);
 }
 
 /* The journal that an earlier session left is still there; what came now is gone. */

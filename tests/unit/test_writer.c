@@ -3,9 +3,11 @@
 #include "persist/writer.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/config.h"
@@ -582,27 +584,31 @@ static uint64_t capacity(void) {
   return ((records + block - 1) / block + 1) * block;
 }
 
-/* Checks that the ledger says of a sink what the statistics say; returns how many rows there are. */
-static size_t check_ledger(int sink, uint32_t cause) {
+static size_t ledger_rows;
+
+/* Whether the ledger says of a sink what the statistics say. (What is being written at this moment may be missing.) */
+static bool ledger_fits(void *context) {
   static tks_gap rows[4096];
-  size_t total = 0, of_sink = 0;
-  tks_error error = {0};
-  cr_assert_eq(tks__gaps_list(&layout, gaps, &symbols.names, 0, rows, 4096, &total, &error), TKS_OK, "%s",
-               error.message);
+  int sink = *(int *)context;
+  size_t total = 0;
+  if (tks__gaps_list(&layout, gaps, &symbols.names, 0, rows, 4096, &total, NULL) != TKS_OK) return false;
   cr_assert_leq(total, 4096);
   uint64_t records = 0, id = sink == SQLITE ? TKS_SQLITE : TKS_JSON, end = 0;
+  ledger_rows = 0;
   for (size_t i = 0; i < total; i++) {
     if (rows[i].sink != id) continue;
-    of_sink++;
+    ledger_rows++;
     records += rows[i].records;
-    cr_assert_eq(rows[i].cause, cause);
     cr_assert_gt(rows[i].from_seq, end, "row %zu: each is noted once", i);
     cr_assert_geq(rows[i].to_seq + 1 - rows[i].from_seq, rows[i].records);
     end = rows[i].to_seq;
   }
-  cr_assert_eq(records, stats().sinks[sink].lost, "%llu in the ledger, %llu lost", (unsigned long long)records,
-               (unsigned long long)stats().sinks[sink].lost);
-  return of_sink;
+  return records == stats().sinks[sink].lost;
+}
+
+static void check_ledger(int sink) {
+  cr_assert(wait_until(ledger_fits, &sink));
+  cr_assert_geq(ledger_rows, 1);
 }
 
 Test(writer, a_sick_sink_loses_beyond_its_bound_and_the_other_does_not) {
@@ -619,8 +625,9 @@ Test(writer, a_sick_sink_loses_beyond_its_bound_and_the_other_does_not) {
   cr_assert_eq(s.dropped, 0);
   cr_assert_eq(s.sinks[SQLITE].lost, 0);
   cr_assert_leq(s.sinks[JSON].backlog, capacity());
-  cr_assert_geq(s.sinks[JSON].backlog, 500);
-  cr_assert_geq(check_ledger(JSON, TKS_GAP_BACKLOG), 1);
+  cr_assert_geq(s.sinks[JSON].backlog, 500, "%llu: no more than there has to be",
+                (unsigned long long)s.sinks[JSON].backlog);
+  check_ledger(JSON);
   cr_assert_eq(s.sinks[JSON].lost + s.sinks[JSON].backlog, 5000);
   fake_fail(&tapes[JSON], FAKE_WRITE, 0);
   flush_what_is_left();
@@ -636,6 +643,36 @@ Test(writer, a_sick_sink_loses_beyond_its_bound_and_the_other_does_not) {
   tks_error error = {0};
   cr_assert_eq(close_writer(LIMIT_MS, &error), TKS_EUNWRITTEN);
   cr_assert_not_null(strstr(error.message, expected), "%s", error.message);
+}
+
+static bool json_has_failed_often(void *context) { return stats().sinks[JSON].errors >= *(uint64_t *)context; }
+
+/* Called from within a scan, so that the keeper cannot take back what the sick sink lets go. */
+static bool fill_and_look(void *context, const tks__record *record) {
+  (void)record;
+  while (stats().accepted < capacity()) (void)put(1);
+  uint64_t errors = stats().sinks[JSON].errors + 20;
+  /* Asserted outside: a test that ends in here would leave the scan open. */
+  if (fake_wait_stored(&tapes[SQLITE], capacity()) && wait_until(json_has_failed_often, &errors))
+    *(uint64_t *)context = stats().sinks[JSON].lost;
+  return false;
+}
+
+Test(writer, a_sick_sink_loses_no_more_than_makes_room) {
+  config.queue_records = 100;
+  config.batch_records = 50;
+  config.backlog_records = 500;
+  start(TKS_DUAL);
+  fake_fail(&tapes[JSON], FAKE_WRITE, FAKE_FOREVER);
+  put_patiently(1);
+  const tks__journal_filter all = {.from_ns = INT64_MIN, .to_ns = INT64_MAX, .max_seq = UINT64_MAX};
+  uint64_t lost = UINT64_MAX;
+  tks__journal_scan(journal, journal->live_from, &all, fill_and_look, &lost);
+  cr_assert_gt(lost, 0);
+  cr_assert_leq(lost, 2 * (journal->slot_mask + 1));
+  fake_fail(&tapes[JSON], FAKE_WRITE, 0);
+  flush_what_is_left();
+  cr_assert_eq(close_writer(LIMIT_MS, NULL), TKS_EUNWRITTEN);
 }
 
 /* A disk that hangs is sick as well, though nothing has failed. */
@@ -654,7 +691,7 @@ Test(writer, a_sink_that_hangs_does_not_hold_up_the_other) {
   fake_release(&tapes[SQLITE], FAKE_WRITE);
   flush_what_is_left();
   cr_assert_eq(fake_stored(&tapes[SQLITE]) + stats().sinks[SQLITE].lost, 5000);
-  cr_assert_geq(check_ledger(SQLITE, TKS_GAP_BACKLOG), 1);
+  check_ledger(SQLITE);
   cr_assert_eq(close_writer(LIMIT_MS, NULL), TKS_EUNWRITTEN);
 }
 
@@ -1110,7 +1147,7 @@ static bool has_journal_files(void) {
 }
 
 /* The next session of the same store. */
-static void start_again(void) {
+static void start_again(bool json_fails) {
   first_seq = next_seq;
   for (int i = 0; i < TKS__LANES; i++) {
     for (fake_op op = FAKE_WRITE; op < FAKE_OPS; op++) {
@@ -1119,6 +1156,7 @@ static void start_again(void) {
     }
     fake_tape_reopen(&tapes[i]);
   }
+  if (json_fails) fake_fail(&tapes[JSON], FAKE_WRITE, FAKE_FOREVER);
   start(backend);
 }
 
@@ -1159,7 +1197,7 @@ static void check_both_have(uint64_t count) {
 
 Test(writer_journal, keeps_what_a_close_has_no_time_for, .init = set_up, .fini = tear_down) {
   keep_what_json_lacks();
-  start_again();
+  start_again(false);
   put_patiently(100);
   flush();
   cr_assert_eq(stats().recovered, 3000);
@@ -1174,8 +1212,7 @@ Test(writer_journal, keeps_what_a_close_has_no_time_for, .init = set_up, .fini =
 Test(writer_journal, keeps_over_several_sessions, .init = set_up, .fini = tear_down) {
   keep_what_json_lacks();
   for (uint64_t i = 1; i <= 3; i++) {
-    start_again();
-    fake_fail(&tapes[JSON], FAKE_WRITE, FAKE_FOREVER);
+    start_again(true);
     put_patiently(100);
     wait_state(degraded, JSON);
     cr_assert_eq(stats().recovered, 2900 + 100 * i);
@@ -1184,7 +1221,7 @@ Test(writer_journal, keeps_over_several_sessions, .init = set_up, .fini = tear_d
     cr_assert_eq(close_writer(20, &error), TKS_OK, "%s", error.message);
     cr_assert_eq(kept, 3000 + 100 * i);
   }
-  start_again();
+  start_again(false);
   flush();
   check_both_have(3300);
 }
@@ -1193,7 +1230,7 @@ Test(writer_journal, keeps_over_several_sessions, .init = set_up, .fini = tear_d
 Test(writer_journal, is_read_by_a_session_without, .init = set_up, .fini = tear_down) {
   keep_what_json_lacks();
   config.journal = 0;
-  start_again();
+  start_again(false);
   put_patiently(100);
   flush();
   cr_assert_eq(stats().recovered, 3000);
@@ -1206,8 +1243,7 @@ Test(writer_journal, is_read_by_a_session_without, .init = set_up, .fini = tear_
 Test(writer_journal, is_kept_by_a_session_without, .init = set_up, .fini = tear_down) {
   keep_what_json_lacks();
   config.journal = 0;
-  start_again();
-  fake_fail(&tapes[JSON], FAKE_WRITE, FAKE_FOREVER);
+  start_again(true);
   put_patiently(100);
   wait_state(degraded, JSON);
   cr_assert(fake_wait_stored(&tapes[SQLITE], 3100));
@@ -1215,7 +1251,7 @@ Test(writer_journal, is_kept_by_a_session_without, .init = set_up, .fini = tear_
   int code = close_writer(20, &error);
   check_lacks(code, &error, "sqlite lacks 0, json lacks 100 ");
   cr_assert_eq(kept, 3000);
-  start_again();
+  start_again(false);
   flush();
   cr_assert_eq(stats().recovered, 3000);
   cr_assert_eq(fake_stored(&tapes[JSON]), 3000);
@@ -1271,7 +1307,7 @@ Test(writer_journal, keeps_what_comes_after_a_hanging_write, .init = set_up, .fi
   cr_assert_eq(closed_code, TKS_OK, "%s", closed_error.message);
   cr_assert_lt(fake_stored(&tapes[JSON]), 2000);
   cr_assert_gt(kept, 0);
-  start_again();
+  start_again(false);
   flush();
   cr_assert_geq(stats().recovered, kept);
   check_both_have(2000);
@@ -1288,28 +1324,31 @@ Test(writer_journal, passes_a_hole_in_the_next_session, .init = set_up, .fini = 
   tks_error error = {0};
   cr_assert_eq(close_writer(20, &error), TKS_OK, "%s", error.message);
   cr_assert_eq(kept, 10, "%llu", (unsigned long long)kept);
-  start_again();
+  start_again(false);
   put_patiently(5);
   flush();
   check_both_have(25);
   cr_assert_not(fake_has(&tapes[JSON], FIRST_SEQ + 10));
 }
 
-/* Somebody scribbles into the mapped file. */
+/* Somebody scribbles into the file. */
 Test(writer_journal, does_not_write_what_was_overwritten, .init = set_up, .fini = tear_down) {
   use_files();
   config.flush_interval_ms = HOUR_MS;
   start(TKS_DUAL);
   put_patiently(10);
-  tks__slot *slot = &tks__journal_block(journal, journal->live_from)->slots[4];
-  slot->body.bid = 1234.5;
+  int fd = open(tks__journal_block(journal, journal->live_from)->segment->path, O_WRONLY);
+  cr_assert_geq(fd, 0);
+  off_t at = (off_t)(TKS__SEGMENT_HEADER_BYTES + 4 * sizeof(tks__slot) + offsetof(tks__slot_body, bid));
+  cr_assert_eq(pwrite(fd, "scribble", 8, at), 8);
+  (void)close(fd);
   tks_error error = {0};
   cr_assert_eq(tks__writer_flush(writer, 0, LIMIT_MS, &error), TKS_EUNWRITTEN, "%s", error.message);
   for (int i = 0; i < TKS__LANES; i++) {
     cr_assert_eq(stats().sinks[i].lost, 1);
     cr_assert_eq(stats().sinks[i].written, 9);
     cr_assert_not(fake_has(&tapes[i], FIRST_SEQ + 4));
-    cr_assert_eq(check_ledger(i, TKS_GAP_RECOVERY), 1);
+    check_ledger(i);
   }
   cr_assert_eq(tks__writer_durable_seq(writer), FIRST_SEQ + 9);
   cr_assert_eq(close_writer(LIMIT_MS, &error), TKS_EUNWRITTEN);

@@ -105,8 +105,12 @@ uint64_t tks__journal_lose(tks__journal *journal, uint32_t symbol) {
   atomic_store_explicit(&journal->offset, offset + 1, memory_order_release);
   journal->dropped++;
   tks__spinlock_release(&journal->room_lock);
-  /* The ledger hears of a run when it begins; how it went on, it asks for. */
-  if (first) journal->want_room(journal->want_room_context);
+  if (first) {
+    /* The ledger hears of a run when it begins; how it went on, it asks for. */
+    journal->want_room(journal->want_room_context);
+    /* The writer may have looked before it was known that there is no more room. */
+    wake_if_due(journal, TKS__WAKE_NEVER - 1);
+  }
   return end + offset;
 }
 
@@ -174,7 +178,19 @@ void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, t
     if (stamp != 0 && load(journal, block, p, stamp, &records[part->count])) part->count++;
     else if (recovered) part->holes++;
     else part->damaged++;
+    part->next_seq = p + block->offset + 1;
   }
+}
+
+uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t to) {
+  uint64_t holes = 0;
+  for (uint64_t p = from; p < to && p < journal->live_from; p++) {
+    const tks__block *block = tks__journal_block(journal, p);
+    uint64_t stamp = stamp_at(journal, block, p);
+    tks__record record;
+    holes += stamp == 0 || !load(journal, block, p, stamp, &record);
+  }
+  return holes;
 }
 
 static uint32_t pin(tks__journal *journal) {

@@ -68,6 +68,7 @@ typedef struct tks__journal {
   _Atomic uint64_t wake_at;               /* a producer that reaches this position wakes the writer, once */
   _Atomic uint32_t waiters;               /* producers waiting for room */
   _Atomic bool can_grow;                  /* there will be room soon, without anybody's help */
+  _Atomic uint64_t most;                  /* positions in use when no block could be added for there were so many */
 
   _Alignas(64) _Atomic uint64_t released; /* all sinks are past this; written by the writer's loop */
   _Atomic uint64_t read_to;               /* some sink has read up to here, so all before is published */
@@ -122,15 +123,19 @@ void tks__journal_release_waiters(tks__journal *journal);
 /* ----------------------------------------------------------------- sinks */
 
 typedef struct tks__journal_part {
-  size_t count;     /* records copied */
-  uint64_t through; /* the position behind the last one looked at */
-  uint64_t holes;   /* positions passed that never held an accepted record */
-  uint64_t damaged; /* positions passed whose record was overwritten by somebody: lost */
+  size_t count;      /* records copied */
+  uint64_t through;  /* the position behind the last one looked at */
+  uint64_t holes;    /* positions passed that never held an accepted record */
+  uint64_t next_seq; /* the lowest that a record behind `through` can have; set when anything was passed */
+  uint64_t damaged;  /* positions passed whose record was overwritten by somebody: lost */
 } tks__journal_part;
 
 /* Copies up to `max` records from position `from` on, up to the first that is not published. */
 void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, tks__record *records,
                        tks__journal_part *part);
+
+/* Positions in [from, to) that never held an accepted record. None is below what was released. */
+uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t to);
 
 /* ----------------------------------------------------------- writer's loop */
 

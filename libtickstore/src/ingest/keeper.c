@@ -146,6 +146,10 @@ static int add_block(tks__keeper *keeper) {
   return 0;
 }
 
+static void note_most(tks__keeper *keeper) {
+  atomic_store_explicit(&keeper->journal.most, room_end_of(keeper) - keeper->first, memory_order_relaxed);
+}
+
 static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   tks__journal *journal = &keeper->journal;
   uint64_t block = journal->slot_mask + 1;
@@ -154,6 +158,7 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   int rc = 0;
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
+  if (rc == ENOBUFS) note_most(keeper); /* before can_grow says so */
   bool could_grow = atomic_exchange_explicit(&journal->can_grow, rc == 0, memory_order_acq_rel);
   if (rc == 0) return;
   /* Whoever waits for the next block has to decide anew. */
@@ -474,6 +479,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   int errnum = add_block(keeper);
   while (errnum == 0 && !keeper->in_files && room_end_of(keeper) - position < keeper->ahead * keeper->slot_count)
     errnum = add_block(keeper);
+  if (errnum == ENOBUFS) note_most(keeper);
   atomic_store_explicit(&journal->can_grow, errnum == 0, memory_order_relaxed);
   if (errnum != 0 && errnum != ENOBUFS) return tks__fail_errno(error, errnum, "cannot prepare %s", keeper->options.dir);
   return TKS_OK;

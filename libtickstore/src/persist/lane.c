@@ -31,7 +31,9 @@ int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks__lane_options *o
   lane->log = options->log;
   lane->id = sink->ops->id;
   lane->durable_on_write = sink->durable_on_write;
-  lane->written.position = lane->durable.position = options->first_position;
+  lane->written.position = options->first_position;
+  lane->written.seq = tks__journal_seq_at(options->journal, options->first_position);
+  lane->durable = lane->written;
   /* The first one comes soon: it makes good what a crash left. */
   int64_t first_tend_ns = tend_interval_ns(lane) < FIRST_TEND_NS ? tend_interval_ns(lane) : FIRST_TEND_NS;
   lane->tend_at_ns = tks__clock_monotonic_ns() + first_tend_ns;
@@ -63,38 +65,73 @@ bool tks__lane_sick(const tks__lane *lane, int64_t now_ns) {
 
 void tks__lane_publish(tks__lane *lane) {
   tks__journal *journal = lane->options.journal;
-  set(&lane->written_seq, tks__journal_seq_at(journal, lane->written.position) - 1);
-  /* Where the journal has let go of more than is durable, the numbers are those of what is left. */
-  uint64_t durable = lane->durable.position > lane->floor ? lane->durable.position : lane->floor;
-  if (durable <= lane->written.position) set(&lane->durable_seq, tks__journal_seq_at(journal, durable) - 1);
+  /* The journal may have let go of what lies below the floor: positions there have no numbers any more. */
+  if (lane->written.position >= lane->floor)
+    set(&lane->written_seq, tks__journal_seq_at(journal, lane->written.position) - 1);
+  if (lane->durable.position >= lane->floor)
+    set(&lane->durable_seq, tks__journal_seq_at(journal, lane->durable.position) - 1);
   set(&lane->lost, lane->written.lost);
   /* Release: whoever reads on from here finds what lies before in the sink. */
   atomic_store_explicit(&lane->written_position, lane->written.position, memory_order_release);
   atomic_store_explicit(&lane->durable_position, lane->durable.position, memory_order_release);
 }
 
+/* Each loss is told once, though a lane that falls back may come upon it again. */
+static void tell_lost(tks__lane *lane, uint32_t cause, uint64_t from_seq, uint64_t to_seq) {
+  if (lane->written.lost <= lane->told_lost) return;
+  uint64_t records = lane->written.lost - lane->told_lost;
+  lane->told_lost = lane->written.lost;
+  bool before = from_seq < lane->told_from_seq && to_seq >= lane->told_from_seq;
+  if (before && to_seq <= lane->told_to_seq) to_seq = lane->told_from_seq - 1;
+  lane->told_from_seq = from_seq;
+  if (!before) lane->told_to_seq = to_seq;
+  lane->options.lost(lane->options.lost_context, lane->id, cause, from_seq, to_seq, records);
+}
+
 /* What is gone from the journal and not written is lost. */
 static void settle_floor(tks__lane *lane, uint32_t cause) {
-  uint64_t from = lane->written.position;
-  if (from >= lane->floor) return;
-  uint64_t records = lane->floor - from;
+  const tks__progress from = lane->written;
+  if (from.position >= lane->floor) return;
+  uint64_t holes = lane->floor_holes - from.holes;
   lane->written.position = lane->floor;
-  lane->written.lost += records;
-  lane->durable = lane->written;
-  lane->options.lost(lane->options.lost_context, lane->id, cause, from, lane->floor, records);
+  lane->written.seq = lane->floor_seq;
+  lane->written.holes = lane->floor_holes;
+  lane->written.lost += lane->floor - from.position - holes;
+  /* What was written and not synced is not durable for that, and lost as well if the sync fails. */
+  if (lane->durable_on_write || lane->durable.position == from.position) lane->durable = lane->written;
+  tell_lost(lane, cause, from.seq, lane->floor_seq - 1);
 }
 
 void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause) {
-  if (position > lane->floor) lane->floor = position;
+  tks__journal *journal = lane->options.journal;
+  if (position > lane->floor) {
+    const tks__progress *durable = &lane->durable;
+    bool is_past = durable->position > lane->floor;
+    uint64_t from = is_past ? durable->position : lane->floor;
+    lane->floor_holes = is_past ? durable->holes : lane->floor_holes;
+    lane->floor_holes += tks__journal_holes(journal, from, position);
+    lane->floor_seq = tks__journal_seq_at(journal, position - 1) + 1;
+    lane->floor = position;
+  }
   if (!lane->busy) settle_floor(lane, cause);
 }
 
-void tks__lane_lose_live(tks__lane *lane, uint32_t cause) {
-  uint64_t from = lane->options.journal->live_from, to = tail_of(lane);
+static void lose_live(tks__lane *lane) {
+  tks__journal *journal = lane->options.journal;
+  lane->losing_live = false;
+  bool is_past = lane->written.position > journal->live_from;
+  uint64_t from = is_past ? lane->written.position : journal->live_from, to = tail_of(lane);
   if (from == to) return;
+  uint64_t from_seq = is_past ? lane->written.seq : tks__journal_seq_at(journal, from);
   lane->written.lost += to - from;
   set(&lane->lost, lane->written.lost);
-  lane->options.lost(lane->options.lost_context, lane->id, cause, from, to, to - from);
+  tell_lost(lane, lane->live_cause, from_seq, tks__journal_seq_at(journal, to - 1));
+}
+
+void tks__lane_lose_live(tks__lane *lane, uint32_t cause) {
+  lane->losing_live = true;
+  lane->live_cause = cause;
+  if (!lane->busy) lose_live(lane);
 }
 
 uint64_t tks__lane_released(const tks__lane *lane) {
@@ -181,11 +218,12 @@ static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   lane->waiting_since_ns = 0;
   if (lane->gap_ahead) return;
   lane->written.position = part->through;
+  uint64_t from_seq = lane->written.seq;
+  lane->written.seq = part->next_seq;
   lane->written.records += part->count;
   lane->written.holes += part->holes;
   lane->written.lost += part->damaged;
-  if (part->damaged > 0)
-    lane->options.lost(lane->options.lost_context, lane->id, TKS_GAP_RECOVERY, job->from, part->through, part->damaged);
+  if (part->damaged > 0) tell_lost(lane, TKS_GAP_RECOVERY, from_seq, part->next_seq - 1);
   if (part->count > 0) {
     add(&lane->batches, 1);
     note_time(lane, job->took_ns);
@@ -233,6 +271,7 @@ bool tks__lane_collect(tks__lane *lane, pthread_mutex_t *lock, int64_t now_ns) {
     case TKS__JOB_NONE: break;
   }
   settle_floor(lane, TKS_GAP_BACKLOG);
+  if (lane->losing_live) lose_live(lane);
   (void)pthread_mutex_unlock(lock);
   return true;
 }

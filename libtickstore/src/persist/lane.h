@@ -16,6 +16,7 @@
 /* All that lies before `position` in the journal was a record written here, one lost to this sink, or a hole. */
 typedef struct tks__progress {
   uint64_t position;
+  uint64_t seq; /* the lowest that a record from there on can have */
   uint64_t records;
   uint64_t lost;
   uint64_t holes;
@@ -28,8 +29,8 @@ typedef struct tks__lane_options {
   uint64_t first_position;
   void (*done)(void *context); /* on the worker's thread: a job is to be collected */
   void *done_context;
-  /* On the loop's thread: records that this sink will never hold, somewhere in positions [from, to). */
-  void (*lost)(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records);
+  /* On the loop's thread: records that this sink will never hold, somewhere from one sequence number to another. */
+  void (*lost)(void *context, uint32_t sink, uint32_t cause, uint64_t from_seq, uint64_t to_seq, uint64_t records);
   void *lost_context;
   /* On the loop's thread: the sink was tended at this time of the calendar. May be NULL. */
   void (*tended)(void *context, int64_t now_ns);
@@ -53,9 +54,15 @@ typedef struct tks__lane {
   tks__progress durable;
   tks__progress sync_target; /* what the running sync will make durable */
   uint64_t floor;            /* the journal has let go of what lies below, whatever becomes of the running job */
-  int64_t waiting_since_ns;  /* when the first record behind `written` was seen; 0: there is none */
-  bool gap_ahead;            /* the next record was claimed and not published; it is looked for again */
-  uint64_t told;             /* recovered records written at the last message about it */
+  uint64_t floor_seq;        /* and of these numbers */
+  uint64_t floor_holes;      /* of all recovered blocks, below */
+  uint64_t told_lost;        /* of written.lost, what `lost` was called for; written.lost may fall back */
+  uint64_t told_from_seq, told_to_seq; /* the last time */
+  bool losing_live;                    /* with cause live_cause, when the running job is done */
+  uint32_t live_cause;
+  int64_t waiting_since_ns; /* when the first record behind `written` was seen; 0: there is none */
+  bool gap_ahead;           /* the next record was claimed and not published; it is looked for again */
+  uint64_t told;            /* recovered records written at the last message about it */
 
   uint32_t attempts;      /* failed ones in a row */
   bool sync_failed;       /* the last sync; writes alone do not show that the sink is well again */
@@ -110,7 +117,8 @@ uint64_t tks__lane_released(const tks__lane *lane);
 /* Gives up everything before `position`, but for what the running job may still write. Under the writer's lock. */
 void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause);
 
-/* Counts everything of this session lost, while what was recovered is kept for the next: the end. Under the writer's lock. */
+/* Counts everything of this session that the running job does not write lost, while what was recovered is kept for the next:
+ * the end. Under the writer's lock. */
 void tks__lane_lose_live(tks__lane *lane, uint32_t cause);
 
 /* Nothing left to write or sync. */

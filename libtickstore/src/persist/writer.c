@@ -87,18 +87,19 @@ static int64_t oldest_of(tks__writer *writer, uint64_t durable) {
 }
 
 static void publish_progress(tks__writer *writer, int64_t now_ns) {
-  uint64_t durable = UINT64_MAX, released = UINT64_MAX, read_to = 0;
+  uint64_t durable = UINT64_MAX, durable_seq = UINT64_MAX, released = UINT64_MAX, read_to = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
     tks__lane_publish(lane);
     if (lane->durable.position < durable) durable = lane->durable.position;
+    if (relaxed(&lane->durable_seq) < durable_seq) durable_seq = relaxed(&lane->durable_seq);
     if (tks__lane_released(lane) < released) released = tks__lane_released(lane);
     if (lane->written.position > read_to) read_to = lane->written.position;
   }
   note_mark(writer, now_ns);
   atomic_store_explicit(&writer->oldest_ns, oldest_of(writer, durable), memory_order_relaxed);
   bool moved = durable != relaxed(&writer->durable_position);
-  atomic_store_explicit(&writer->durable_seq, tks__journal_seq_at(writer->journal, durable) - 1, memory_order_relaxed);
+  atomic_store_explicit(&writer->durable_seq, durable_seq, memory_order_relaxed);
   /* seq_cst, with progress_waiters: a waiter counts itself, then looks. */
   if (moved) atomic_store(&writer->durable_position, durable);
   tks__journal_release(writer->journal, released, read_to);
@@ -111,12 +112,13 @@ static void publish_progress(tks__writer *writer, int64_t now_ns) {
 
 /* ---------------------------------------------------------------- losses */
 
-static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t from, uint64_t to, uint64_t records) {
+static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t from_seq, uint64_t to_seq,
+                      uint64_t records) {
   tks__writer *writer = context;
   int64_t now_ns = tks__clock_now_ns();
   const tks__loss loss = {
-      .from_seq = tks__journal_seq_at(writer->journal, from),
-      .to_seq = tks__journal_seq_at(writer->journal, to) - 1,
+      .from_seq = from_seq,
+      .to_seq = to_seq,
       .records = records,
       .first_ns = now_ns,
       .last_ns = now_ns,
@@ -138,6 +140,9 @@ static void make_room(tks__writer *writer, int64_t now_ns) {
   uint64_t block = journal->slot_mask + 1;
   uint64_t room_end = atomic_load_explicit(&journal->room_end, memory_order_acquire);
   if (writer->config->journal != 0 || tks__journal_can_grow(journal) || room_end - tail_of(writer) > block) return;
+  /* What was let go before is about to be room. */
+  uint64_t released = relaxed(&journal->released) & ~journal->slot_mask;
+  if (room_end - released < relaxed(&journal->most)) return;
   uint64_t healthy = 0;
   for (size_t i = 0; i < writer->lane_count; i++)
     if (!tks__lane_sick(&writer->lanes[i], now_ns) && writer->lanes[i].durable.position > healthy)
