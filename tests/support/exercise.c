@@ -217,11 +217,6 @@ static void list(exercise *x) {
   ATTEMPT(x, code, tks_symbols(x->store, infos, EXERCISE_SYMBOLS, &total, error));
   if (code == TKS_OK) {
     for (size_t i = 0; i < total; i++) counted += infos[i].count;
-    if (counted > x->count) {
-      for (size_t i = 0; i < total; i++) fprintf(stderr, "DBG %u: %llu\n", infos[i].id, (unsigned long long)infos[i].count);
-      for (size_t i = 0; i < x->count; i++) fprintf(stderr, "DBG %zu seq %llu sym %u day %lld\n", i, (unsigned long long)x->quotes[i].seq, x->quotes[i].symbol,(long long)((x->quotes[i].ts_ns - STORE_MIDNIGHT)/STORE_DAY_NS));
-      char cmd[300]; snprintf(cmd, 300, "wc -l %s/json/*/*; for f in $(find %s -name '*.db'); do echo $f; sqlite3 $f 'select count(*) from ticks'; done", x->dir, x->dir); system(cmd);
-    }
     cr_assert(counted <= x->count && counted + lost_so_far(x) >= x->count, "%llu of %zu", (unsigned long long)counted,
               x->count);
   }

@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SITES_FRAMES 8 /* innermost ones that tell places apart: more of them, more places */
+
 typedef enum sites_mode {
   SITES_ONCE,      /* one call fails */
   SITES_SAME_KIND, /* it fails, and all of its kind after it */
@@ -20,8 +22,9 @@ typedef struct site {
   uint64_t hash;
   uint64_t calls; /* in the runs that were learnt from */
   uint32_t kind;
+  uint32_t depth; /* where the stack ended in its page */
   int frame_count;
-  void *frames[16];
+  void *frames[SITES_FRAMES];
 } site;
 
 /* From now on nothing fails, and new places are noted. */

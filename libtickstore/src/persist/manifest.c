@@ -36,9 +36,6 @@ static uint32_t backend_of(const char *name) {
 static int parse(const char *path, const char *bytes, size_t length, tks__manifest *manifest, tks_error *error) {
   json_error_t why;
   json_t *root = json_loadb(bytes, length, JSON_REJECT_DUPLICATES, &why);
-  /* Jansson names every fault of the text; without memory it often has no name for it. */
-  if (root == NULL && (json_error_code(&why) == json_error_unknown || json_error_code(&why) == json_error_out_of_memory))
-    return tks__fail(error, TKS_ENOMEM, 0, "no memory to read %s", path);
   if (root == NULL)
     return tks__fail(error, TKS_ENOTSTORE, 0, "%s is not JSON: %s at line %d", path, why.text, why.line);
   json_int_t format = json_integer_value(json_object_get(root, "format"));
