@@ -154,7 +154,8 @@ static void leave_behind(void) {
   cr_assert_geq(child, 0);
   if (child == 0) put_and_wait(ends[1]);
   (void)close(ends[1]);
-  for (tks_quote q; read(ends[0], &q, sizeof q) == sizeof q; left_behind.durable = q.seq) exercise_note(&left_behind, &q);
+  for (tks_quote q; read(ends[0], &q, sizeof q) == sizeof q; left_behind.durable = q.seq)
+    exercise_note(&left_behind, &q);
   cr_assert_eq(left_behind.count, CRASH_QUOTES);
   cr_assert_eq(kill(child, SIGKILL), 0);
   cr_assert_eq(waitpid(child, NULL, 0), child);

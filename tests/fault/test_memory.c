@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -33,9 +32,7 @@ static bool own_fails(void) { return sites_ask(OWN); }
 static sqlite3_mem_methods plain;
 
 static void *sqlite_malloc(int size) { return sites_ask(OF_SQLITE) ? NULL : plain.xMalloc(size); }
-static void *sqlite_realloc(void *block, int size) {
-  return sites_ask(OF_SQLITE) ? NULL : plain.xRealloc(block, size);
-}
+static void *sqlite_realloc(void *block, int size) { return sites_ask(OF_SQLITE) ? NULL : plain.xRealloc(block, size); }
 
 /* Its only use of realloc is for the table of watchers, and it ends the process where it gets none. */
 static void *uv_malloc(size_t size) { return sites_ask(OF_UV) ? NULL : malloc(size); }
@@ -111,11 +108,11 @@ static void every_place(uint32_t first, uint32_t second) {
   uint64_t runs = 0, hits = 0, places[KINDS] = {0};
   install();
   /* One loop for learning and failing: a place is told by the whole stack, this function included. */
-  for (; next_plan(runs); runs++) {hits += run(backends); if (runs%100==3) fprintf(stderr, "DBG %d of %d %ld\n", (int)runs, (int)sites_count(), (long)clock());}
+  for (; next_plan(runs); runs++) hits += run(backends);
   now.index = LEARN;
   for (size_t i = 0; i < sites_count(); i++) places[sites_get(i)->kind]++;
-  (void)fprintf(stderr, "%zu places (own %llu, SQLite %llu, libuv %llu), %llu runs, refused in %llu\n",
-                sites_count(), (unsigned long long)places[OWN], (unsigned long long)places[OF_SQLITE],
+  (void)fprintf(stderr, "%zu places (own %llu, SQLite %llu, libuv %llu), %llu runs, refused in %llu\n", sites_count(),
+                (unsigned long long)places[OWN], (unsigned long long)places[OF_SQLITE],
                 (unsigned long long)places[OF_UV], (unsigned long long)runs, (unsigned long long)hits);
   /* Some depend on which thread came first; most do not. */
   cr_assert_gt(hits, runs / 2);

@@ -35,13 +35,13 @@ static int check_code(const exercise *x, const char *call, int code, const tks_e
 }
 
 /* Makes a call until it works, or as often as that must take. `code` is the last answer. */
-#define ATTEMPT(x, code, call)                                                                         \
-  do {                                                                                                 \
-    tks_error error_ = {0};                                                                            \
-    tks_error *error = &error_;                                                                        \
-    (code) = -1;                                                                                       \
-    for (int try_ = 0; try_ < ((x)->once ? TRIES : 1) && (code) < 0; try_++)                           \
-      (code) = check_code(x, #call, (call), error);                                                    \
+#define ATTEMPT(x, code, call)                                                                          \
+  do {                                                                                                  \
+    tks_error error_ = {0};                                                                             \
+    tks_error *error = &error_;                                                                         \
+    (code) = -1;                                                                                        \
+    for (int try_ = 0; try_ < ((x)->once ? TRIES : 1) && (code) < 0; try_++)                            \
+      (code) = check_code(x, #call, (call), error);                                                     \
     cr_assert(!(x)->once || (code) >= 0, "%s: %d, %s, again and again", #call, (code), error->message); \
   } while (0)
 

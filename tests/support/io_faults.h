@@ -66,14 +66,14 @@ static const int io_errors[IO_CALLS][5] = {
 };
 
 static const char *const io_names[IO_CALLS] = {
-    "open",   "close",  "read", "write",  "ftruncate", "fsync", "fallocate", "mmap",    "msync",
-    "stat",   "access", "rename", "unlink", "mkdir",     "readdir", "fcntl",   "eventfd",
+    "open", "close",  "read",   "write",  "ftruncate", "fsync",   "fallocate", "mmap",    "msync",
+    "stat", "access", "rename", "unlink", "mkdir",     "readdir", "fcntl",     "eventfd",
 };
 
 enum { IO_FDS = 4096 };
-static char io_root[4096];                /* calls on what lies elsewhere never fail */
+static char io_root[4096]; /* calls on what lies elsewhere never fail */
 static _Atomic unsigned char io_ours[IO_FDS];
-static _Atomic unsigned io_choice;        /* which of the errors */
+static _Atomic unsigned io_choice; /* which of the errors */
 
 static int io_error_count(io_call call) {
   int n = 0;
@@ -101,24 +101,24 @@ static bool io_fails(bool ours, io_call call) {
   return true;
 }
 
-#define IO_NEXT(name) \
+#define IO_NEXT(name)            \
   static __typeof__(name) *next; \
   if (next == NULL) next = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 /* ------------------------------------------------------------ descriptors */
 
-#define IO_DEFINE_OPEN(name)                                                     \
-  int name(const char *path, int flags, ...) {                                   \
-    IO_NEXT(name);                                                               \
-    va_list args;                                                                \
-    va_start(args, flags);                                                       \
+#define IO_DEFINE_OPEN(name)                                                       \
+  int name(const char *path, int flags, ...) {                                     \
+    IO_NEXT(name);                                                                 \
+    va_list args;                                                                  \
+    va_start(args, flags);                                                         \
     mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(args, mode_t) : 0; \
-    va_end(args);                                                                \
-    bool ours = io_is_ours(path);                                                \
-    if (io_fails(ours, IO_OPEN)) return -1;                                      \
-    int fd = next(path, flags, mode);                                            \
-    io_set(fd, ours);                                                            \
-    return fd;                                                                   \
+    va_end(args);                                                                  \
+    bool ours = io_is_ours(path);                                                  \
+    if (io_fails(ours, IO_OPEN)) return -1;                                        \
+    int fd = next(path, flags, mode);                                              \
+    io_set(fd, ours);                                                              \
+    return fd;                                                                     \
   }
 IO_DEFINE_OPEN(open)
 IO_DEFINE_OPEN(open64)
@@ -137,12 +137,12 @@ int close(int fd) {
 }
 
 /* A short one does at least a byte, so that whoever goes on comes to an end. */
-#define IO_DEFINE_TRANSFER(name, call, type)                              \
-  ssize_t name(int fd, type bytes, size_t count, off_t offset) {          \
-    IO_NEXT(name);                                                        \
+#define IO_DEFINE_TRANSFER(name, call, type)                                       \
+  ssize_t name(int fd, type bytes, size_t count, off_t offset) {                   \
+    IO_NEXT(name);                                                                 \
     if (!io_fails(io_fd_is_ours(fd), call)) return next(fd, bytes, count, offset); \
-    if (errno != IO_SHORT) return -1;                                     \
-    return next(fd, bytes, count > 1 ? count / 2 : count, offset);        \
+    if (errno != IO_SHORT) return -1;                                              \
+    return next(fd, bytes, count > 1 ? count / 2 : count, offset);                 \
   }
 IO_DEFINE_TRANSFER(pread, IO_READ, void *)
 IO_DEFINE_TRANSFER(pread64, IO_READ, void *)
@@ -161,9 +161,9 @@ ssize_t write(int fd, const void *bytes, size_t count) {
   return errno == IO_SHORT ? next(fd, bytes, count > 1 ? count / 2 : count) : -1;
 }
 
-#define IO_DEFINE_ON_FD(name, call, parameters, ...)          \
-  int name parameters {                                       \
-    IO_NEXT(name);                                            \
+#define IO_DEFINE_ON_FD(name, call, parameters, ...)                   \
+  int name parameters {                                                \
+    IO_NEXT(name);                                                     \
     return io_fails(io_fd_is_ours(fd), call) ? -1 : next(__VA_ARGS__); \
   }
 IO_DEFINE_ON_FD(ftruncate, IO_TRUNCATE, (int fd, off_t length), fd, length)
@@ -180,24 +180,30 @@ int posix_fallocate(int fd, off_t offset, off_t length) {
   return io_fails(io_fd_is_ours(fd), IO_ALLOCATE) ? errno : next(fd, offset, length);
 }
 
-#define IO_DEFINE_FCNTL(name)                                        \
-  int name(int fd, int command, ...) {                               \
-    IO_NEXT(name);                                                   \
-    va_list args;                                                    \
-    va_start(args, command);                                         \
-    void *argument = va_arg(args, void *);                           \
-    va_end(args);                                                    \
-    bool locks = command == F_SETLK || command == F_SETLKW || command == F_GETLK || command == F_OFD_SETLK; \
-    return locks && io_fails(io_fd_is_ours(fd), IO_LOCK) ? -1 : next(fd, command, argument); \
+/* Giving one back does not fail: SQLite could not do anything about it. */
+static bool io_takes_lock(int command, const struct flock *lock) {
+  bool locks = command == F_SETLK || command == F_SETLKW || command == F_GETLK || command == F_OFD_SETLK;
+  return locks && lock->l_type != F_UNLCK;
+}
+
+#define IO_DEFINE_FCNTL(name)                                                                                      \
+  int name(int fd, int command, ...) {                                                                             \
+    IO_NEXT(name);                                                                                                 \
+    va_list args;                                                                                                  \
+    va_start(args, command);                                                                                       \
+    void *argument = va_arg(args, void *);                                                                         \
+    va_end(args);                                                                                                  \
+    return io_takes_lock(command, argument) && io_fails(io_fd_is_ours(fd), IO_LOCK) ? -1                           \
+                                                                                    : next(fd, command, argument); \
   }
 IO_DEFINE_FCNTL(fcntl)
 IO_DEFINE_FCNTL(fcntl64)
 
-#define IO_DEFINE_MMAP(name)                                                              \
-  void *name(void *at, size_t size, int protection, int flags, int fd, off_t offset) {    \
-    IO_NEXT(name);                                                                        \
-    if (fd >= 0 && io_fails(io_fd_is_ours(fd), IO_MMAP)) return MAP_FAILED;               \
-    return next(at, size, protection, flags, fd, offset);                                 \
+#define IO_DEFINE_MMAP(name)                                                           \
+  void *name(void *at, size_t size, int protection, int flags, int fd, off_t offset) { \
+    IO_NEXT(name);                                                                     \
+    if (fd >= 0 && io_fails(io_fd_is_ours(fd), IO_MMAP)) return MAP_FAILED;            \
+    return next(at, size, protection, flags, fd, offset);                              \
   }
 IO_DEFINE_MMAP(mmap)
 IO_DEFINE_MMAP(mmap64)
@@ -214,10 +220,10 @@ int eventfd(unsigned count, int flags) {
 
 /* ------------------------------------------------------------------- names */
 
-#define IO_DEFINE_ON_PATH(name, call, parameters, ...)                 \
-  int name parameters {                                                \
-    IO_NEXT(name);                                                     \
-    return io_fails(io_is_ours(path), call) ? -1 : next(__VA_ARGS__);  \
+#define IO_DEFINE_ON_PATH(name, call, parameters, ...)                \
+  int name parameters {                                               \
+    IO_NEXT(name);                                                    \
+    return io_fails(io_is_ours(path), call) ? -1 : next(__VA_ARGS__); \
   }
 IO_DEFINE_ON_PATH(stat, IO_STAT, (const char *path, struct stat *st), path, st)
 IO_DEFINE_ON_PATH(stat64, IO_STAT, (const char *path, struct stat64 *st), path, st)

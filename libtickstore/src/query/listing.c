@@ -24,7 +24,7 @@ typedef struct listing_work {
   size_t capacity; /* of listing->symbols, in entries */
   counted *files;
   size_t file_count, file_capacity;
-  size_t sorted; /* the first so many of files: those of SQLite days, by day and symbol */
+  size_t sorted;   /* the first so many of files: those of SQLite days, by day and symbol */
   size_t last_hit; /* in files */
 } listing_work;
 
