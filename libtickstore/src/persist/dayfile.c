@@ -474,8 +474,10 @@ bool tks__dayfile_seal(tks__dayfile *file) {
   if (rc == SQLITE_OK) rc = sqlite3_prepare_v2(file->db, "PRAGMA journal_mode=DELETE", -1, &statement, NULL);
   if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
     sealed = strcmp((const char *)sqlite3_column_text(statement, 0), "delete") == 0;
-  (void)sqlite3_finalize(statement);
+  /* Here the change is committed, and may fail: a journal that could not be deleted undoes it, and no reader gets past it. */
+  sealed = sqlite3_finalize(statement) == SQLITE_OK && sealed;
   if (!sealed) {
+    (void)sqlite3_exec(file->db, "SELECT value FROM meta", NULL, NULL, NULL); /* plays such a journal back */
     (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
     return false;
   }
