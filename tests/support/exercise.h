@@ -30,6 +30,7 @@ typedef struct exercise {
   /* the account */
   tks_store *store;
   tks_quote quotes[EXERCISE_QUOTES]; /* accepted, in order of sequence */
+  bool may_lack[EXERCISE_QUOTES];    /* not durable when a close said that some are lost */
   size_t count;
   uint64_t durable;  /* the highest sequence number that was said to be durable */
   uint64_t lacks[2]; /* how many each sink was said to have lost: SQLite, JSON */
