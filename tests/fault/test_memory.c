@@ -97,6 +97,7 @@ static bool next_plan(uint64_t n) {
   n -= LEARNT;
   if (n / (modes * calls) >= sites_count()) return false;
   now = (plan){.index = (size_t)(n / (modes * calls)), .mode = (sites_mode)(n % modes)};
+  if (!all && random_below(&dice, 24) == 0) now.mode = SITES_ALL_KINDS; /* a sample of the long form */
   /* The first call, or any other: what is there by then differs. */
   uint64_t made = sites_get(now.index)->calls / LEARNT + 1, k = n / modes % calls;
   now.nth = k < made && random_below(&dice, 2) == 0 ? k + 1 : 1 + random_below(&dice, made);
