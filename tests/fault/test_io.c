@@ -41,8 +41,8 @@ static bool has_failed(void) { return sites_failed() > 0; }
 static void end_faults(void) { (void)sites_rest(); }
 
 static const int codes[] = {TKS_EIO, TKS_EDISKFULL, TKS_ENOMEM, TKS_ETIMEOUT, 0};
-/* While no journal can be deleted, a day that is half out of WAL mode cannot be read. */
-static const int lasting_codes[] = {TKS_EIO, TKS_EDISKFULL, TKS_ENOMEM, TKS_ETIMEOUT, TKS_EDAYFILE, 0};
+/* While no journal can be deleted, a day that is half out of WAL mode cannot be read; while no lock can be had, none can. */
+static const int lasting_codes[] = {TKS_EIO, TKS_EDISKFULL, TKS_ENOMEM, TKS_ETIMEOUT, TKS_EDAYFILE, TKS_EDEADLINE, 0};
 
 static void copy_one(const char *from, const char *to) {
   size_t length;
@@ -70,6 +70,7 @@ static void prepare(const uint32_t backends[EXERCISE_SESSIONS], bool once) {
   x.synchronous = random_below(&dice, 2) == 0 ? TKS_SYNC_FULL : TKS_SYNC_NORMAL;
   x.codes = once ? codes : lasting_codes;
   x.once = once;
+  x.busy_timeout_ms = once ? 30000 : 200;
   x.until_closed = random_below(&dice, 2) == 0;
   x.fails = has_failed;
   x.relent = end_faults;
@@ -94,7 +95,6 @@ static bool next_plan(uint64_t n) {
   n -= LEARNT;
   if (n / (modes * errors) >= sites_count()) return false;
   now = (plan){.index = (size_t)(n / (modes * errors)), .mode = (sites_mode)(n % modes)};
-  if (!all && random_below(&dice, 24) == 0) now.mode = SITES_SAME_KIND; /* a sample of the long form */
   uint64_t made = sites_get(now.index)->calls / LEARNT + 1;
   now.nth = random_below(&dice, 2) == 0 ? 1 : 1 + random_below(&dice, made);
   now.choice = all ? (unsigned)(n / modes % errors) : (unsigned)random_below(&dice, 60);

@@ -61,6 +61,7 @@ static void prepare(const uint32_t backends[EXERCISE_SESSIONS], bool once) {
   x = (exercise){.dir = dir,
                  .backends = {backends[0], backends[1]},
                  .synchronous = TKS_SYNC_FULL,
+                 .busy_timeout_ms = 30000,
                  .codes = codes,
                  .once = once,
                  .until_closed = random_below(&dice, 2) == 0,

@@ -20,6 +20,7 @@ typedef struct exercise {
   const char *dir;
   uint32_t backends[EXERCISE_SESSIONS]; /* of each session */
   uint32_t synchronous;
+  uint32_t busy_timeout_ms; /* short where locks fail for ever */
   test_random dice;
   const int *codes;     /* what a call may answer while something fails; ends with 0 */
   bool once;            /* one call fails: what failed works when it is tried again */
