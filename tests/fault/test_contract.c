@@ -2,6 +2,7 @@
  * written or another store's, sinks that change from one session to the next. All of it through tickstore.h; SQLite is
  * watched and made to fail by a VFS of this file's own. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
 #include "support/scratch.h"
 #include "support/stores.h"
 #include "support/threads.h"
@@ -407,6 +409,41 @@ Test(contract, one_failed_sync_is_made_good) {
   (void)sqlite3_close(idle);
   close_store();
   check_disk(total);
+}
+
+/* Of JSON's files, which the library syncs itself. */
+static _Atomic int json_stage; /* 0: the next sync fails; 1: it has; 2: something was written since */
+static _Atomic bool synced_blindly;
+
+static int fail_json_sync(tks__fs_op op, const char *path) {
+  if (path != NULL) return 0;
+  if (op == TKS__FS_SYNC && atomic_load(&json_stage) == 0) {
+    atomic_store(&json_stage, 1);
+    return EIO;
+  }
+  if (op == TKS__FS_SYNC && atomic_load(&json_stage) == 1) atomic_store(&synced_blindly, true);
+  if (op == TKS__FS_WRITE && atomic_load(&json_stage) == 1) atomic_store(&json_stage, 2);
+  return 0;
+}
+
+/* The kernel forgets what it could not write: a second sync of the same lines would succeed without them. They are written
+ * anew first, and are there once. */
+Test(contract, a_failed_sync_of_lines_is_not_just_repeated) {
+  tks_config config = config_of(TKS_JSON);
+  store = store_open(dir, &config);
+  uint32_t a = store_symbol(store, "A");
+  put_some(a, DAY_0, 5);
+  store_flush(store);
+  atomic_store(&tks__fs_fault, fail_json_sync);
+  put_some(a, DAY_0 + 100, 5);
+  store_flush(store);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(atomic_load(&json_stage), 2);
+  cr_assert_not(atomic_load(&synced_blindly));
+  cr_assert_eq(durable_seq(), store_stats(store).last_seq);
+  close_store();
+  cr_assert_eq(store_json_lines(dir), 10);
+  cr_assert_eq(store_json_seqs(dir), 10);
 }
 
 /* --------------------------------------------------------- changing backends */

@@ -92,7 +92,28 @@ static int code_of_sqlite(int rc) {
   }
 }
 
+static bool is_read_error(sqlite3_file *file) {
+  int errnum = 0;
+  if (file == NULL || file->pMethods == NULL ||
+      file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &errnum) != SQLITE_OK)
+    return false;
+  return errnum == EIO || errnum == ENXIO || errnum == ERANGE;
+}
+
+/* SQLite takes EIO on reading for a damaged file and says SQLITE_CORRUPT. Such a file may be sound: the next read tells, and a
+ * day must not be set aside for it. */
+bool tks__sqlite_unreadable(sqlite3 *db) {
+  sqlite3_file *file = NULL, *log = NULL;
+  (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+  return is_read_error(file) || is_read_error(log);
+}
+
 int tks__sqlite_fail(sqlite3 *db, int rc, const char *what, const char *path, tks_error *error) {
+  if ((rc & 0xff) == SQLITE_CORRUPT && db != NULL && tks__sqlite_unreadable(db)) {
+    const int unread = SQLITE_IOERR_CORRUPTFS;
+    return tks__fail(error, TKS_EIO, unread, "%s %s: %s (%d)", what, path, sqlite3_errstr(unread), unread);
+  }
   int extended = db != NULL ? sqlite3_extended_errcode(db) : rc;
   if ((extended & 0xff) != (rc & 0xff)) extended = rc;
   int code = code_of_sqlite(rc);
@@ -127,6 +148,7 @@ static int check_day(sqlite3 *db, const char *path, int32_t day, tks_error *erro
   if (rc == SQLITE_OK) rc = sqlite3_step(statement);
   const char *found = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
   int code = TKS_OK;
+  if (rc == SQLITE_ROW && found == NULL && sqlite3_errcode(db) == SQLITE_NOMEM) rc = SQLITE_NOMEM;
   if (rc == SQLITE_ERROR || rc == SQLITE_DONE || (rc == SQLITE_ROW && (found == NULL || strcmp(found, expected) != 0)))
     code = tks__fail(error, TKS_EDAYFILE, 0, "%s says that it holds the day %.32s", path,
                      found != NULL ? found : "(none)");
@@ -236,7 +258,11 @@ static int create(const tks__dayfile *file, tks_error *error) {
   (void)sqlite3_close_v2(db);
   if (code == TKS_OK) {
     int errnum = tks__fs_rename(path, file->path);
-    if (errnum == 0) errnum = tks__fs_sync_dir_of(file->path);
+    if (errnum == 0) {
+      errnum = tks__fs_sync_dir_of(file->path);
+      /* Taken back, so that a second attempt does not find it and think that its name had been synced. */
+      if (errnum != 0) (void)tks__fs_remove(file->path);
+    }
     if (errnum != 0) code = tks__fail_errno(error, errnum, "cannot create %s", file->path);
   }
   if (code != TKS_OK) (void)tks__fs_remove(path);
@@ -491,8 +517,10 @@ bool tks__dayfile_seal(tks__dayfile *file) {
   if (rc == SQLITE_OK) rc = sqlite3_prepare_v2(file->db, "PRAGMA journal_mode=DELETE", -1, &statement, NULL);
   if (rc == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
     sealed = strcmp((const char *)sqlite3_column_text(statement, 0), "delete") == 0;
-  (void)sqlite3_finalize(statement);
+  /* Here the change is committed, and may fail: a journal that could not be deleted undoes it, and no reader gets past it. */
+  sealed = sqlite3_finalize(statement) == SQLITE_OK && sealed;
   if (!sealed) {
+    (void)sqlite3_exec(file->db, "SELECT value FROM meta", NULL, NULL, NULL); /* plays such a journal back */
     (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
     return false;
   }

@@ -87,6 +87,9 @@ int tks__dayfile_check(struct sqlite3 *db, const char *path, int32_t day, tks_er
 /* Fills `error` from SQLite's state: maps its code to a TKS_E* one; the message becomes "<what> <path>: <SQLite's>". */
 int tks__sqlite_fail(struct sqlite3 *db, int rc, const char *what, const char *path, tks_error *error);
 
+/* Whether reading the file of this connection failed: what SQLite then calls damage may be none. */
+bool tks__sqlite_unreadable(struct sqlite3 *db);
+
 /* Time as the two key columns: whole milliseconds (rounded towards the past) and nanoseconds within. */
 static inline int64_t tks__ts_ms(int64_t ts_ns) { return ts_ns / 1000000 - (ts_ns % 1000000 < 0); }
 static inline int64_t tks__ts_sub_ns(int64_t ts_ns) { return ts_ns % 1000000 + (ts_ns % 1000000 < 0 ? 1000000 : 0); }

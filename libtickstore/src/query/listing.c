@@ -25,6 +25,7 @@ typedef struct listing_work {
   size_t capacity; /* of listing->symbols, in entries */
   counted *files;
   size_t file_count, file_capacity;
+  size_t sorted;   /* the first so many of files: those of SQLite days, by day and symbol */
   size_t last_hit; /* in files */
 } listing_work;
 
@@ -69,9 +70,13 @@ static int add_sqlite_day(listing_work *work, const tks__reader_day *reader_day,
   if (code != TKS_OK) return code;
   bool ok = note_file(work, day, 0, summary.last_seq);
   /* A symbol that JSON has on this day too is counted with both: see add_mixed. */
-  for (size_t i = 0; i < summary.count && ok; i++)
-    if (!reader_day->also_json || !has_json_file(work->reader, summary.symbols[i].symbol, day))
-      ok = add_symbol(work, &summary.symbols[i]);
+  for (size_t i = 0; i < summary.count && ok; i++) {
+    uint32_t symbol = summary.symbols[i].symbol;
+    if (reader_day->also_json && has_json_file(work->reader, symbol, day)) continue;
+    /* Its JSON file may appear at any moment now, and must not be counted on top. */
+    if (reader_day->also_json) ok = note_file(work, day, symbol, summary.last_seq);
+    if (ok) ok = add_symbol(work, &summary.symbols[i]);
+  }
   tks__free(summary.symbols);
   if (!ok) return no_memory(error);
   return tks__reader_check_aside(work->reader, 0, &(tks__reader_day){.day = day, .sink = TKS_SQLITE}, error);
@@ -112,6 +117,7 @@ static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error
       .max_seq = INT64_MAX,
   };
   tks__day_symbol sum = {.symbol = symbol, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
+  uint64_t last_seq = 0;
   tks__cursor cursor;
   int code = tks__cursor_init(&cursor, &on_disk, &spec, error);
   if (code != TKS_OK) return code;
@@ -122,10 +128,12 @@ static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error
       sum.count++;
       if (records[i].ts_ns < sum.first_ns) sum.first_ns = records[i].ts_ns;
       if (records[i].ts_ns > sum.last_ns) sum.last_ns = records[i].ts_ns;
+      if (records[i].seq > last_seq) last_seq = records[i].seq;
     }
   }
   tks__cursor_deinit(&cursor);
-  return sum.count == 0 || add_symbol(work, &sum) ? code : no_memory(error);
+  bool ok = sum.count == 0 || (note_file(work, day, symbol, last_seq) && add_symbol(work, &sum));
+  return ok ? code : no_memory(error);
 }
 
 /* The first failure of a single day is kept; others of its kind do not stop the rest. */
@@ -179,27 +187,42 @@ static const tks__reader_day *find_day(const tks__reader_days *days, int32_t day
   return low < days->count && days->days[low].day == day ? &days->days[low] : NULL;
 }
 
+static int by_file(const void *a, const void *b) {
+  const counted *x = a, *y = b;
+  if (x->day != y->day) return x->day < y->day ? -1 : 1;
+  return (x->symbol > y->symbol) - (x->symbol < y->symbol);
+}
+
+/* Counted from SQLite's summary, when it had no JSON file yet. */
+static bool is_counted(const listing_work *work, uint32_t symbol, int32_t day) {
+  const counted key = {.day = day, .symbol = symbol};
+  return work->sorted > 0 && bsearch(&key, work->files, work->sorted, sizeof key, by_file) != NULL;
+}
+
 static int visit_json(void *context, uint32_t symbol, int32_t day) {
   json_visit *v = context;
   const tks__reader_day *found = find_day(v->days, day);
   if (found == NULL || (found->sink != TKS_JSON && !found->also_json)) return 0;
+  if (found->also_json && is_counted(v->work, symbol, day)) return 0;
   tks_error this_error;
   int code = found->also_json ? add_mixed(v->work, symbol, day, &this_error)
                               : add_json_file(v->work, symbol, day, &this_error);
   return go_on(code, v->first, v->error, &this_error) ? 0 : -1;
 }
 
+/* A file of the symbol's own tells more than its day's: on a mixed day there are both. */
 static uint64_t counted_up_to(listing_work *work, const tks__record *r) {
   int32_t day = tks__utc_day(r->ts_ns);
+  uint64_t last_seq = 0;
   for (size_t k = 0; k < work->file_count; k++) {
     size_t i = (work->last_hit + k) % work->file_count;
     const counted *file = &work->files[i];
-    if (file->day == day && (file->symbol == 0 || file->symbol == r->symbol)) {
-      work->last_hit = i;
-      return file->last_seq;
-    }
+    if (file->day != day || (file->symbol != 0 && file->symbol != r->symbol)) continue;
+    last_seq = file->last_seq;
+    work->last_hit = i;
+    if (file->symbol != 0 || !work->reader->mixed) break;
   }
-  return 0;
+  return last_seq;
 }
 
 static bool add_pending(listing_work *work, const tks__pending *pending) {
@@ -231,6 +254,8 @@ static int list_impl(listing_work *work, tks_error *error) {
     for (size_t i = 0; i < days.count && on; i++)
       if (days.days[i].sink == TKS_SQLITE)
         on = go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
+    work->sorted = work->file_count;
+    if (work->sorted > 1) qsort(work->files, work->sorted, sizeof *work->files, by_file);
     json_visit visit = {.work = work, .days = &days, .first = &first, .error = error};
     if (on) {
       int errnum = for_json_symbols(reader, visit_json, &visit);

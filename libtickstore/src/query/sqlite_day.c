@@ -50,6 +50,9 @@ static int statement(tks__connection *c, int which, sqlite3_stmt **out) {
   return rc;
 }
 
+/* NULL for a text: there is none, or there was no memory to hand it out. */
+static bool lacks_memory(const tks__connection *c) { return sqlite3_errcode(c->db) == SQLITE_NOMEM; }
+
 /* The file's id of a name; 0 when the file does not have it. */
 static int find_id(tks__connection *c, int which, const tks__name *name, int64_t *id) {
   sqlite3_stmt *s;
@@ -81,6 +84,7 @@ static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, 
   if (rc == SQLITE_ROW) {
     const char *name = (const char *)sqlite3_column_text(s, 0);
     if (name != NULL) code = tks__names_intern(sources, name, (size_t)sqlite3_column_bytes(s, 0), id);
+    else if (lacks_memory(c)) code = TKS_ENOMEM;
   }
   int reset = sqlite3_reset(s);
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
@@ -194,9 +198,11 @@ static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summar
         .last_ns = sqlite3_column_int64(s, 3),
     };
     summary->last_seq = (uint64_t)sqlite3_column_int64(s, 4);
-    if (name == NULL || tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol) != TKS_OK)
-      continue; /* a name that could never have been written; `doctor --full` finds it */
-    if (!tks__grow((void **)&summary->symbols, &capacity, summary->count + 1, sizeof symbol)) {
+    int code = TKS_EINVAL;
+    if (name != NULL) code = tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol);
+    bool no_memory = code == TKS_ENOMEM || (name == NULL && lacks_memory(c));
+    if (code != TKS_OK && !no_memory) continue; /* it could never have been written; `doctor --full` finds it */
+    if (no_memory || !tks__grow((void **)&summary->symbols, &capacity, summary->count + 1, sizeof symbol)) {
       rc = SQLITE_NOMEM;
       break;
     }
@@ -233,6 +239,10 @@ static int expect(tks__connection *c, const tks__pool *pool, const char *sql, co
   const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
   if (rc != SQLITE_ROW) {
     code = fail(c, pool, rc, error);
+  } else if (text == NULL && lacks_memory(c)) {
+    code = fail(c, pool, SQLITE_NOMEM, error);
+  } else if ((text == NULL || strcmp(text, expected) != 0) && tks__sqlite_unreadable(c->db)) {
+    code = fail(c, pool, SQLITE_CORRUPT, error);
   } else if (text == NULL || strcmp(text, expected) != 0) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(pool->options.layout, c->day, path);
