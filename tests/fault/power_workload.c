@@ -1,0 +1,165 @@
+/* power_workload ROOT LOG - the half of the power loss test that uses a store: a few sessions with configurations of all kinds
+ * and quotes of several days, with every write and sync below ROOT, every quote put and every durable sequence number that
+ * it learned appended to LOG, whose first event says the seed and the number of the first quote. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fault/power_workload/interpose.h"
+#include "support/power.h"
+#include "support/random.h"
+#include "support/wait.h"
+#include "tickstore/tickstore.h"
+
+static const char *root;
+static uint64_t seed, next_number;
+static uint32_t orders; /* of the log's first event */
+static test_random chance;
+static tks_store *store;
+static tks_config config;
+static uint32_t symbols[POWER_SYMBOLS];
+
+static void check(int code, const char *what, const tks_error *error) {
+  if (code == TKS_OK) return;
+  (void)fprintf(stderr, "power_workload: %s: %d: %s\n", what, code, error->message);
+  abort();
+}
+
+static uint32_t one_of(const uint32_t *values, size_t count) { return values[random_below(&chance, count)]; }
+
+#define ONE_OF(...) one_of((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+static void print_log(void *context, int32_t level, const char *message, size_t length) {
+  (void)context;
+  (void)fprintf(stderr, "%d %.*s\n", (int)level, (int)length, message);
+}
+
+/* Small everything, so that a few hundred quotes come by all the borders that there are. */
+static void choose_config(uint32_t backend) {
+  tks_error error;
+  check(tks_config_init(&config, sizeof config, TKS_PRESET_PRODUCTION, &error), "tks_config_init", &error);
+  config.backend = backend;
+  config.throttle_relative = -1;
+  config.ring_records = 64;
+  config.queue_records = 4096;
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = WAIT_LIMIT_S * 1000;
+  config.close_limit_ms = WAIT_LIMIT_S * 1000;
+  config.batch_records = ONE_OF(1, 7, 50, 500);
+  config.flush_interval_ms = ONE_OF(1, 5, 50, 5000);
+  config.sync_interval_ms = ONE_OF(1, 5, 20, 5000);
+  config.synchronous = ONE_OF(TKS_SYNC_NORMAL, TKS_SYNC_FULL);
+  config.checkpoint_pages = ONE_OF(1, 5, 20, 1000);
+  config.max_open_days = ONE_OF(1, 2, 4);
+  config.page_cache_bytes = ONE_OF(65536, 1 << 20);
+  config.late_close_s = 1;
+  config.journal = ONE_OF(0, 1);
+  if ((orders & POWER_WITHOUT_JOURNAL) != 0) config.journal = 0;
+  if ((orders & POWER_WITH_JOURNAL) != 0) config.journal = 1;
+  config.journal_sync_ms = ONE_OF(1, 5, 1000);
+  config.journal_bytes = 1 << 20;
+  if (getenv("TKS_POWER_VERBOSE") != NULL) {
+    config.log = print_log;
+    config.log_level = TKS_LOG_DEBUG;
+  }
+}
+
+/* The number is read before the note of it is made, so that whatever made it true stands before the note. */
+static void note_durable(void) {
+  tks_error error;
+  uint64_t durable = 0;
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  check(tks_durable_seq(store, &durable, &error), "tks_durable_seq", &error);
+  check(tks_stats(store, &stats, &error), "tks_stats", &error);
+  /* What the journal has on disk gets into the sinks when the store is opened again. */
+  if (config.journal && stats.journal_seq > durable) durable = stats.journal_seq;
+  interpose_note(POWER_DURABLE, config.backend, durable, 0, 1);
+  for (uint32_t sink = TKS_SQLITE; sink <= TKS_JSON; sink++) {
+    if ((config.backend & sink) != 0) interpose_note(POWER_DURABLE, sink, stats.sinks[sink - 1].durable_seq, 0, 0);
+  }
+}
+
+static uint32_t source_id(const char *name) {
+  tks_error error;
+  uint32_t id = 0;
+  if (name != NULL) check(tks_source(store, name, strlen(name), &id, &error), "tks_source", &error);
+  return id;
+}
+
+static void put_some(size_t count) {
+  tks_error error;
+  interpose_note(POWER_INTENT, 0, 0, (int64_t)(next_number + count), 0);
+  for (size_t i = 0; i < count; i++, next_number++) {
+    unsigned symbol;
+    const char *source;
+    uint64_t seq;
+    tks_quote quote = power_quote(seed, next_number, &symbol, &source);
+    quote.symbol = symbols[symbol];
+    quote.source = source_id(source);
+    check(tks_put_quote(store, &quote, &seq, &error), "tks_put_quote", &error);
+    interpose_note(POWER_PUT, 0, seq, (int64_t)next_number, random_below(&chance, 16) == 0);
+  }
+}
+
+static void step(void) {
+  tks_error error;
+  put_some(1 + random_below(&chance, random_below(&chance, 4) == 0 ? 100 : 10));
+  uint64_t dice = random_below(&chance, 16);
+  if (dice == 0) check(tks_flush(store, WAIT_LIMIT_S * 1000, &error), "tks_flush", &error);
+  if (dice < 8) linger_ms((unsigned)random_below(&chance, 3));
+  note_durable();
+}
+
+static void open_session(void) {
+  tks_error error;
+  interpose_note(POWER_SESSION, 0, config.backend, 0, 0);
+  check(tks_open(root, strlen(root), &config, &store, &error), "tks_open", &error);
+  for (unsigned i = 0; i < POWER_SYMBOLS; i++)
+    check(tks_symbol(store, POWER_SYMBOL_NAMES[i], strlen(POWER_SYMBOL_NAMES[i]), &symbols[i], &error), "tks_symbol",
+          &error);
+  interpose_note(POWER_OPENED, 0, 0, 0, 1);
+  note_durable();
+}
+
+static void close_session(void) {
+  tks_error error;
+  int code = tks_close(store, &error);
+  if (code < 0) check(code, "tks_close", &error);
+  if (code == TKS_OK) interpose_note(POWER_CLOSED, 0, 0, 0, 1);
+}
+
+static void run_session(uint32_t backend) {
+  choose_config(backend);
+  open_session();
+  for (uint64_t steps = 1 + random_below(&chance, 25); steps > 0; steps--) step();
+  /* Now and then long enough for past days to be sealed. */
+  if (random_below(&chance, 10) == 0) linger_ms(1500);
+  close_session();
+}
+
+static void read_head(const char *log_path) {
+  power_event head;
+  int fd = open(log_path, O_RDONLY);
+  if (fd < 0 || read(fd, &head, sizeof head) != sizeof head || head.kind != POWER_SEED) abort();
+  (void)close(fd);
+  seed = head.value;
+  next_number = (uint64_t)head.offset;
+  orders = (uint32_t)head.file;
+  chance = random_fork(&(test_random){seed}, next_number);
+}
+
+int main(int count, char **arguments) {
+  if (count != 3) return 100;
+  root = arguments[1];
+  read_head(arguments[2]);
+  interpose_start(root, arguments[2]);
+  uint32_t backend = (orders & TKS_DUAL) != 0 ? orders & TKS_DUAL : ONE_OF(TKS_SQLITE, TKS_JSON, TKS_DUAL);
+  for (uint64_t sessions = 1 + random_below(&chance, 4); sessions > 0; sessions--) {
+    run_session(backend);
+    if (random_below(&chance, 3) == 0) backend = ONE_OF(TKS_SQLITE, TKS_JSON, TKS_DUAL);
+  }
+  interpose_stop();
+  return 0;
+}
