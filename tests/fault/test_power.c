@@ -144,8 +144,8 @@ static void keep_log(uint64_t state) {
   char kept[PATH_MAX + 64];
   (void)snprintf(kept, sizeof kept, "%s-%llu.log", dir, (unsigned long long)state);
   if (link(log_path, kept) != 0) return;
-  (void)fprintf(stderr, "TKS_TEST_SEED=%llu TKS_POWER_STATE=%llu TKS_POWER_LOG=%s\n",
-                (unsigned long long)chance.state, (unsigned long long)state, kept);
+  (void)fprintf(stderr, "TKS_TEST_SEED=%llu TKS_POWER_STATE=%llu TKS_POWER_LOG=%s\n", (unsigned long long)chance.state,
+                (unsigned long long)state, kept);
 }
 
 typedef struct run {

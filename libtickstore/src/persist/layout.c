@@ -39,6 +39,8 @@ below(const tks__layout *layout, char path[TKS__PATH_MAX], const char *format, .
 
 void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "store.json"); }
 
+void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "json.days"); }
+
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "lock"); }
 
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]) {
