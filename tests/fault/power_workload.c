@@ -1,10 +1,13 @@
 /* power_workload ROOT LOG - the half of the power loss test that uses a store: a few sessions with configurations of all kinds
  * and quotes of several days, with every write and sync below ROOT, every quote put and every durable sequence number that
- * it learned appended to LOG, whose first event says the seed and the number of the first quote. */
+ * it learned appended to LOG, whose first event says the seed and the number of the first quote.
+ *
+ * That event may also ask for a mapped file instead of a store, for the test of the simulator itself. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "fault/power_workload/interpose.h"
@@ -150,11 +153,30 @@ static void read_head(const char *log_path) {
   chance = random_fork(&(test_random){seed}, next_number);
 }
 
+/* ROOT/file of four pages, mapped: pages 0 and 2 are written and page 0 synced; then all are written again. */
+static int use_memory(void) {
+  char path[4096];
+  (void)snprintf(path, sizeof path, "%s/file", root);
+  int fd = open(path, O_RDWR | O_CREAT, 0600), dir_fd = open(root, O_RDONLY | O_DIRECTORY);
+  if (fd < 0 || dir_fd < 0 || posix_fallocate(fd, 0, 16384) != 0 || fsync(fd) != 0 || fsync(dir_fd) != 0) return 1;
+  char *memory = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) return 2;
+  memory[100] = memory[8292] = 'a';
+  if (msync(memory, 4096, MS_SYNC) != 0) return 3;
+  interpose_note(POWER_OPENED, 0, 0, 0, 0);
+  for (int page = 0; page < 4; page++) memory[page * 4096 + 700] = 'b';
+  interpose_note(POWER_CLOSED, 0, 0, 0, 1);
+  if (munmap(memory, 16384) != 0 || close(fd) != 0 || close(dir_fd) != 0) return 4;
+  interpose_stop();
+  return 0;
+}
+
 int main(int count, char **arguments) {
   if (count != 3) return 100;
   root = arguments[1];
   read_head(arguments[2]);
   interpose_start(root, arguments[2]);
+  if ((orders & POWER_SIMULATOR) != 0) return use_memory();
   uint32_t backend = (orders & TKS_DUAL) != 0 ? orders & TKS_DUAL : ONE_OF(TKS_SQLITE, TKS_JSON, TKS_DUAL);
   for (uint64_t sessions = 1 + random_below(&chance, 4); sessions > 0; sessions--) {
     run_session(backend);

@@ -220,6 +220,53 @@ Test(power, nothing_durable_is_lost) {
   cr_assert_eq(failures, 0);
 }
 
+/* ------------------------------------------------------------- the simulator */
+
+static size_t index_of(const power_log *log, uint32_t kind) {
+  size_t i = 0;
+  while (log->entries[i].head.kind != kind) i++;
+  return i;
+}
+
+/* Which of the bytes that the workload wrote got there: bit n of *a and *b for page n. */
+static void look_at_pages(const power_log *log, size_t cut, unsigned lies, test_random *random, unsigned *a,
+                          unsigned *b) {
+  char path[PATH_MAX + 8];
+  size_t length;
+  scratch_clear(disk);
+  power_disk_make(log, cut, lies, random, disk);
+  (void)snprintf(path, sizeof path, "%s/file", disk);
+  char *bytes = read_file(path, &length);
+  *a = *b = 0;
+  for (size_t page = 0; page < 4 && (page + 1) * 4096 <= length; page++) {
+    *a |= (unsigned)(bytes[page * 4096 + 100] == 'a') << page;
+    *b |= (unsigned)(bytes[page * 4096 + 700] == 'b') << page;
+  }
+  free(bytes);
+}
+
+/* What msync covered is there, what it did not may be there or not, page by page. */
+Test(power, mapped_memory_is_followed) {
+  const power_facts nothing = {0};
+  power_log log;
+  (void)snprintf(log_path, sizeof log_path, "%s/log", dir);
+  begin_log(1, POWER_SIMULATOR, &nothing);
+  run_workload(&log);
+  unsigned seen[2][16] = {{0}}, a, b;
+  for (uint64_t i = 0; i < 1000; i++) {
+    test_random random = random_fork(&(test_random){1}, i); /* always the same, so that all sets come */
+    look_at_pages(&log, index_of(&log, POWER_OPENED), POWER_HONEST, &random, &a, &b);
+    cr_assert((a & 1) != 0 && (a & ~5u) == 0 && b == 0, "%x %x", a, b);
+    seen[0][a]++;
+    look_at_pages(&log, index_of(&log, POWER_CLOSED), POWER_HONEST, &random, &a, &b);
+    cr_assert((a & 1) != 0 && (a & ~5u) == 0, "%x %x", a, b);
+    seen[1][b]++;
+  }
+  cr_assert(seen[0][1] > 0 && seen[0][5] > 0, "%u %u", seen[0][1], seen[0][5]);
+  for (int set = 0; set < 16; set++) cr_assert_gt(seen[1][set], 0, "pages %x", set);
+  power_log_free(&log);
+}
+
 /* ------------------------------------------------------- the test can fail */
 
 static bool uses_journal(const power_log *log) {

@@ -21,7 +21,8 @@ typedef enum power_kind {
   POWER_SYNC_RANGE, /* file, from offset, `value` bytes */
   /* notes of the workload */
   POWER_SEED,    /* the first event; value: seed, offset: number of the first quote, file: backend to begin with or 0,
-                    and what to do about the journal: 0, POWER_WITHOUT_JOURNAL or POWER_WITH_JOURNAL */
+                    and what to do about the journal: 0, POWER_WITHOUT_JOURNAL or POWER_WITH_JOURNAL;
+                    POWER_SIMULATOR: no store at all */
   POWER_SESSION, /* value: backend; tks_open is about to be called */
   POWER_OPENED,
   POWER_INTENT,  /* offset: quotes below this number may have been put from now on */
@@ -43,6 +44,7 @@ typedef struct power_event {
 
 #define POWER_WITHOUT_JOURNAL 0x100u
 #define POWER_WITH_JOURNAL 0x200u
+#define POWER_SIMULATOR 0x400u
 
 #define POWER_ROOT 1u /* id of the root directory */
 
