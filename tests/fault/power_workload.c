@@ -4,6 +4,7 @@
  *
  * That event may also ask for a mapped file instead of a store, for the test of the simulator itself. */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "fault/power_workload/interpose.h"
 #include "support/power.h"
 #include "support/random.h"
+#include "support/stores.h"
 #include "support/wait.h"
 #include "tickstore/tickstore.h"
 
@@ -23,6 +25,8 @@ static test_random chance;
 static tks_store *store;
 static tks_config config;
 static uint32_t symbols[POWER_SYMBOLS];
+static bool
+    mixed; /* sessions differed in their backend: which sink has what cannot be told by reading, as in a dual one */
 
 static void check(int code, const char *what, const tks_error *error) {
   if (code == TKS_OK) return;
@@ -115,6 +119,26 @@ static void step(void) {
   note_durable();
 }
 
+/* Quotes of earlier sessions that can be read now. Once this session's durable number is above theirs, they are durable. */
+static void note_seen(uint32_t symbol) {
+  tks_quote quotes[256];
+  tks_error error;
+  tks_cursor *cursor;
+  size_t count = 0;
+  const tks_range range = {.struct_size = sizeof range,
+                           .symbol = symbol,
+                           .from_ns = TKS_TIME_MIN,
+                           .to_ns = TKS_TIME_MAX,
+                           .limit = TKS_NO_LIMIT};
+  check(tks_range_open(store, &range, &cursor, &error), "tks_range_open", &error);
+  do {
+    check(tks_cursor_next(cursor, quotes, 256, &count, &error), "tks_cursor_next", &error);
+    for (size_t i = 0; i < count; i++)
+      interpose_note(POWER_SEEN, config.backend, quotes[i].seq, (int64_t)power_number(quotes[i].recv_ns), 0);
+  } while (count > 0);
+  tks_cursor_close(cursor);
+}
+
 static void open_session(void) {
   tks_error error;
   interpose_note(POWER_SESSION, 0, config.backend, 0, 0);
@@ -123,6 +147,8 @@ static void open_session(void) {
     check(tks_symbol(store, POWER_SYMBOL_NAMES[i], strlen(POWER_SYMBOL_NAMES[i]), &symbols[i], &error), "tks_symbol",
           &error);
   interpose_note(POWER_OPENED, 0, 0, 0, 1);
+  if (!mixed && config.backend != TKS_DUAL)
+    for (unsigned i = 0; i < POWER_SYMBOLS; i++) note_seen(symbols[i]);
   note_durable();
 }
 
@@ -133,24 +159,42 @@ static void close_session(void) {
   if (code == TKS_OK) interpose_note(POWER_CLOSED, 0, 0, 0, 1);
 }
 
-static void run_session(uint32_t backend) {
+static void run_session(uint32_t backend, bool dies) {
   choose_config(backend);
   open_session();
   for (uint64_t steps = 1 + random_below(&chance, 25); steps > 0; steps--) step();
   /* Now and then long enough for past days to be sealed. */
   if (random_below(&chance, 10) == 0) linger_ms(1500);
+  if (dies) interpose_die();
   close_session();
 }
 
-static void read_head(const char *log_path) {
-  power_event head;
-  int fd = open(log_path, O_RDONLY);
-  if (fd < 0 || read(fd, &head, sizeof head) != sizeof head || head.kind != POWER_SEED) abort();
-  (void)close(fd);
-  seed = head.value;
-  next_number = (uint64_t)head.offset;
-  orders = (uint32_t)head.file;
-  chance = random_fork(&(test_random){seed}, next_number);
+/* True if another process has written to this log before. */
+static bool read_log(const char *log_path) {
+  size_t length;
+  char *log = read_file(log_path, &length);
+  power_event e;
+  uint32_t backend = 0;
+  bool ended = false;
+  for (size_t at = 0; at < length; at += sizeof e + e.length) {
+    memcpy(&e, log + at, sizeof e);
+    if (e.kind == POWER_SEED) {
+      seed = e.value;
+      orders = (uint32_t)e.file;
+      mixed = (orders & POWER_MIXED) != 0;
+      backend = orders & TKS_DUAL;
+    }
+    if ((e.kind == POWER_SEED || e.kind == POWER_INTENT) && (uint64_t)e.offset > next_number)
+      next_number = (uint64_t)e.offset;
+    ended |= e.kind == POWER_END;
+    if (e.kind != POWER_SESSION) continue;
+    mixed |= backend != 0 && backend != e.value;
+    backend = (uint32_t)e.value;
+  }
+  free(log);
+  if (backend != 0) orders = (orders & ~TKS_DUAL) | backend;
+  chance = random_fork(&(test_random){seed}, length);
+  return ended;
 }
 
 /* ROOT/file of four pages, mapped: pages 0 and 2 are written and page 0 synced; then all are written again. */
@@ -174,13 +218,15 @@ static int use_memory(void) {
 int main(int count, char **arguments) {
   if (count != 3) return 100;
   root = arguments[1];
-  read_head(arguments[2]);
-  interpose_start(root, arguments[2]);
+  if (read_log(arguments[2])) interpose_continue(root, arguments[2]);
+  else interpose_start(root, arguments[2]);
   if ((orders & POWER_SIMULATOR) != 0) return use_memory();
   uint32_t backend = (orders & TKS_DUAL) != 0 ? orders & TKS_DUAL : ONE_OF(TKS_SQLITE, TKS_JSON, TKS_DUAL);
   for (uint64_t sessions = 1 + random_below(&chance, 4); sessions > 0; sessions--) {
-    run_session(backend);
+    run_session(backend, sessions == 1 && random_below(&chance, 3) == 0);
+    uint32_t before = backend;
     if (random_below(&chance, 3) == 0) backend = ONE_OF(TKS_SQLITE, TKS_JSON, TKS_DUAL);
+    mixed |= backend != before;
   }
   interpose_stop();
   return 0;

@@ -79,10 +79,16 @@ static void begin_log(uint64_t seed, uint64_t orders, const power_facts *facts) 
   (void)close(fd);
 }
 
-static void run_workload(power_log *log) {
+static void run_process(void) {
   process p = process_start("power_workload", disk, log_path);
   int code = process_wait(&p);
   cr_assert_eq(code, 0, "the workload ended with %d; %s", code, where);
+}
+
+/* One process, and sometimes another that goes on where the first ended; it may have died. */
+static void run_workload(power_log *log, bool twice) {
+  run_process();
+  if (twice) run_process();
   power_log_read(log, log_path);
 }
 
@@ -191,9 +197,9 @@ static void next_workload(power_log *log, uint64_t number, run *r) {
   uint64_t seed = anew ? random_next(&random) : facts.seed;
   (void)unlink(log_path);
   (void)snprintf(log_path, sizeof log_path, "%s/log-%llu", dir, (unsigned long long)number);
-  begin_log(seed, facts.backend, &facts);
+  begin_log(seed, facts.backend | (facts.mixed ? POWER_MIXED : 0), &facts);
   power_facts_free(&facts);
-  run_workload(log);
+  run_workload(log, random_below(&random, 2) == 0);
   r->count = r->every_sync ? count_syncs(log) : STATES_PER_LOG;
   if (r->every_sync && r->count > SYNCS_PER_LOG) r->count = SYNCS_PER_LOG;
   if (r->count > r->states - r->from) r->count = r->states - r->from;
@@ -251,7 +257,7 @@ Test(power, mapped_memory_is_followed) {
   power_log log;
   (void)snprintf(log_path, sizeof log_path, "%s/log", dir);
   begin_log(1, POWER_SIMULATOR, &nothing);
-  run_workload(&log);
+  run_workload(&log, false);
   unsigned seen[2][16] = {{0}}, a, b;
   for (uint64_t i = 0; i < 1000; i++) {
     test_random random = random_fork(&(test_random){1}, i); /* always the same, so that all sets come */
@@ -286,7 +292,7 @@ static void check_can_fail(unsigned lies, uint64_t orders) {
     scratch_clear(disk);
     (void)snprintf(log_path, sizeof log_path, "%s/log", dir);
     begin_log(random_next(&random), orders, &nothing);
-    run_workload(&log);
+    run_workload(&log, false);
     bool failed = false;
     char why[POWER_WHY];
     if (lies == POWER_LIES_JOURNAL && !uses_journal(&log)) cr_skip_test("there is no journal");

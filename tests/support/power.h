@@ -22,16 +22,17 @@ typedef enum power_kind {
   /* notes of the workload */
   POWER_SEED,    /* the first event; value: seed, offset: number of the first quote, file: backend to begin with or 0,
                     and what to do about the journal: 0, POWER_WITHOUT_JOURNAL or POWER_WITH_JOURNAL;
-                    POWER_SIMULATOR: no store at all */
+                    POWER_SIMULATOR: no store at all; POWER_MIXED: sessions before had several backends */
   POWER_SESSION, /* value: backend; tks_open is about to be called */
   POWER_OPENED,
   POWER_INTENT,  /* offset: quotes below this number may have been put from now on */
   POWER_PUT,     /* value: sequence number, offset: number of the quote */
   POWER_DURABLE, /* value: sequence number up to which, file: sinks in which the session's records are safe */
+  POWER_SEEN,    /* a quote put before this session is there: value: sequence number, offset: number, file: sink */
   POWER_CLOSED,  /* tks_close returned TKS_OK */
   POWER_BASE,    /* a quote of earlier logs: value: sequence number or 0, offset: number, file: sinks that must have it,
                     and 256 times those of its session */
-  POWER_END,
+  POWER_END,     /* of a process; another may have gone on with what the first left, killed or done */
 } power_kind;
 
 typedef struct power_event {
@@ -45,6 +46,7 @@ typedef struct power_event {
 #define POWER_WITHOUT_JOURNAL 0x100u
 #define POWER_WITH_JOURNAL 0x200u
 #define POWER_SIMULATOR 0x400u
+#define POWER_MIXED 0x800u
 
 #define POWER_ROOT 1u /* id of the root directory */
 

@@ -17,6 +17,7 @@
 
 #include "fault/power_workload/record.h"
 #include "support/power.h"
+#include "support/stores.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool started;
@@ -392,6 +393,7 @@ int munmap(void *address, size_t length) {
 
 static uint64_t last_told = POWER_ROOT;
 
+/* What a file holds, as written but not as synced. */
 static void tell_contents(const char *path, uint64_t file) {
   char bytes[65536];
   int fd = real_openat64(AT_FDCWD, path, O_RDONLY);
@@ -413,7 +415,7 @@ static int tell_existing(const char *path, const struct stat *st, int type, stru
   return 0;
 }
 
-void interpose_start(const char *root, const char *log_path) {
+static void open_log(const char *root, const char *log_path) {
   find_openat64();
   find_write();
   find_close();
@@ -421,6 +423,38 @@ void interpose_start(const char *root, const char *log_path) {
   if (fd < 0) record_impossible("cannot open", log_path);
   record_to(real_write, fd);
   record_root(root);
+}
+
+static const char *root_path;
+
+static void tell_again(const char *relative, uint64_t file) {
+  char path[PATH_MAX];
+  struct stat st;
+  (void)snprintf(path, sizeof path, "%s/%s", root_path, relative);
+  if (stat(path, &st) != 0) record_impossible("a file is gone", path);
+  if (S_ISREG(st.st_mode)) tell_contents(path, file);
+}
+
+void interpose_continue(const char *root, const char *log_path) {
+  size_t length;
+  char *log = read_file(log_path, &length);
+  open_log(root, log_path);
+  for (size_t at = 0; at < length;) {
+    power_event e;
+    memcpy(&e, log + at, sizeof e);
+    at += sizeof e;
+    record_replay(e.kind, e.file, e.value, e.offset, log + at, e.length);
+    at += e.length;
+  }
+  free(log);
+  /* Mapped memory may have changed until the very end, and is in the file then. */
+  root_path = root;
+  record_each(tell_again);
+  started = true;
+}
+
+void interpose_start(const char *root, const char *log_path) {
+  open_log(root, log_path);
   if (nftw(root, tell_existing, 16, FTW_PHYS) != 0) record_impossible("cannot read", root);
   for (uint64_t file = POWER_ROOT; file <= last_told; file++) record_event(POWER_SYNC, file, 0, 0, NULL, 0);
   started = true;
@@ -436,4 +470,11 @@ void interpose_note(uint32_t kind, uint64_t file, uint64_t value, int64_t offset
 void interpose_stop(void) {
   interpose_note(POWER_END, 0, 0, 0, 1);
   started = false;
+}
+
+_Noreturn void interpose_die(void) {
+  (void)pthread_mutex_lock(&lock); /* for good */
+  record_look(0);
+  record_event(POWER_END, 0, 0, 0, NULL, 0);
+  _exit(0);
 }

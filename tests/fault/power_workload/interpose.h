@@ -12,10 +12,16 @@
 /* Begins: appends to the log. What there is below `root` already is taken for durable. One thread, no files open there. */
 void interpose_start(const char *root, const char *log_path);
 
+/* Likewise, where an earlier process wrote the log and ended: nothing but what it synced is durable. */
+void interpose_continue(const char *root, const char *log_path);
+
 /* Appends a note: see power.h. Also looks for what has changed in mapped memory if `look`. */
 void interpose_note(uint32_t kind, uint64_t file, uint64_t value, int64_t offset, int look);
 
 /* Ends: the log is complete. */
 void interpose_stop(void);
+
+/* Likewise, and the process dies in the middle of whatever its threads are doing. */
+_Noreturn void interpose_die(void);
 
 #endif

@@ -165,6 +165,41 @@ void record_rename(const char *from, const char *to) {
   record_event(POWER_RENAME, file, directory_from, (int64_t)directory_to, both, (size_t)length);
 }
 
+static void path_in(uint64_t directory, const char *last, size_t length, char path[PATH_MAX]) {
+  const char *parent = "";
+  for (size_t i = 0; i < name_count; i++)
+    if (names[i].path != NULL && names[i].file == directory) parent = names[i].path;
+  (void)snprintf(path, PATH_MAX, "%s%s%.*s", parent, *parent == 0 ? "" : "/", (int)length, last);
+}
+
+void record_replay(uint32_t kind, uint64_t file, uint64_t value, int64_t offset, const char *bytes, size_t length) {
+  char path[PATH_MAX], to[PATH_MAX];
+  int64_t end = offset + (int64_t)length;
+  if (kind == POWER_CREATE || kind == POWER_MKDIR) {
+    path_in(value, bytes, length, path);
+    put_name(path, file);
+    if (file > last_file) last_file = file;
+  } else if (kind == POWER_UNLINK) {
+    path_in(value, bytes, length, path);
+    drop_name(path);
+  } else if (kind == POWER_RENAME) {
+    size_t from = strlen(bytes);
+    path_in(value, bytes, from, path);
+    path_in((uint64_t)offset, bytes + from + 1, length - from - 1, to);
+    drop_name(to);
+    drop_name(path);
+    put_name(to, file);
+    rename_below(path, to);
+  } else if (kind == POWER_RESIZE || (kind == POWER_WRITE && end > record_size(file))) {
+    record_resized(file, kind == POWER_RESIZE ? offset : end, false);
+  }
+}
+
+void record_each(void (*visit)(const char *relative, uint64_t file)) {
+  for (size_t i = 0; i < name_count; i++)
+    if (names[i].path != NULL) visit(names[i].path, names[i].file);
+}
+
 /* ------------------------------------------------------------- descriptors */
 
 static struct {

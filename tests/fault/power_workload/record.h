@@ -24,6 +24,12 @@ uint64_t record_add(const char *relative, bool directory);
 void record_remove(const char *relative);
 void record_rename(const char *from, const char *to);
 
+/* Takes names and sizes from an event that an earlier process wrote. */
+void record_replay(uint32_t kind, uint64_t file, uint64_t value, int64_t offset, const char *bytes, size_t length);
+
+/* Calls for every name that is known. */
+void record_each(void (*visit)(const char *relative, uint64_t file));
+
 /* ---- descriptors */
 void record_descriptor(int fd, uint64_t file, bool append);
 uint64_t record_file_of(int fd); /* 0: not ours */

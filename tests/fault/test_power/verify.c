@@ -31,7 +31,8 @@ static power_fact *fact_of(power_facts *f, uint64_t number) {
 /* Of the running session, up to `seq`. */
 static void mark(power_facts *f, uint32_t session, uint64_t first, uint64_t seq, uint32_t sinks) {
   for (uint64_t n = first; n < f->count; n++)
-    if (f->quotes[n].session == session && f->quotes[n].seq != 0 && f->quotes[n].seq <= seq) f->quotes[n].must |= sinks;
+    if (f->quotes[n].session == session && f->quotes[n].seq != 0 && f->quotes[n].seq <= seq)
+      f->quotes[n].must |= sinks & f->quotes[n].backend;
 }
 
 void power_facts_of(power_facts *f, const power_log *log, size_t cut) {
@@ -44,9 +45,11 @@ void power_facts_of(power_facts *f, const power_log *log, size_t cut) {
     if (head->kind == POWER_SEED) {
       f->seed = head->value;
       f->backend = (uint32_t)head->file & TKS_DUAL;
+      f->mixed = (head->file & POWER_MIXED) != 0;
       first = number;
     }
     if (head->kind == POWER_SESSION) {
+      f->mixed |= f->backend != 0 && f->backend != head->value;
       f->backend = (uint32_t)head->value;
       session++;
     }
@@ -55,6 +58,11 @@ void power_facts_of(power_facts *f, const power_log *log, size_t cut) {
           .seq = head->value, .must = (uint32_t)head->file & TKS_DUAL, .backend = (uint32_t)head->file >> 8};
     if (head->kind == POWER_PUT)
       *fact_of(f, number) = (power_fact){.seq = head->value, .session = session, .backend = f->backend};
+    if (head->kind == POWER_SEEN) {
+      power_fact *fact = fact_of(f, number);
+      *fact = (power_fact){head->value, session, fact->must, (uint32_t)head->file};
+      first = 0;
+    }
     if ((head->kind == POWER_BASE || head->kind == POWER_PUT) && head->value > f->max_seq) f->max_seq = head->value;
     if (head->kind == POWER_BASE || head->kind == POWER_PUT) number++;
     if (head->kind == POWER_BASE || head->kind == POWER_PUT || head->kind == POWER_INTENT) {

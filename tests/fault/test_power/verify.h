@@ -23,6 +23,7 @@ typedef struct power_facts {
   size_t room;
   uint64_t max_seq; /* the highest that was given out, as far as is known */
   uint32_t backend; /* of the last session, 0 if there was none */
+  bool mixed;       /* sessions had several */
   uint64_t must;    /* how many must be somewhere */
 } power_facts;
 
