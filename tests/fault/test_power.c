@@ -2,6 +2,7 @@
  * moment of that log, a disk is made as it may be then (test_power/disk.h), and the store on it is opened, read and written
  * (test_power/verify.h). Some workloads begin on a disk that the power left, so that it also goes during and after a recovery.
  *
+ *   TMPDIR=/dev/shm        makes it several times as fast
  *   TKS_POWER_STATES=n     how many states (default 500; TKS_TORTURE=1: 20,000, at every sync of each log, or 500 of them)
  *   TKS_TEST_SEED=n        the same choices again; what a workload does still depends on its threads, hence:
  *   TKS_POWER_LOG=file     the log that a failed run kept, instead of new ones
