@@ -28,6 +28,7 @@
 
 #define STATES_PER_LOG 25
 #define SYNCS_PER_LOG 500 /* in the long form */
+#define LOSSES_MAX 4      /* or stores would grow on and on */
 
 static char *dir; /* holds `disk` and the logs */
 static char disk[PATH_MAX], log_path[PATH_MAX];
@@ -197,7 +198,9 @@ static void check_log(const power_log *log, const run *r) {
 static void next_workload(power_log *log, uint64_t number, run *r) {
   test_random random = random_fork(&chance, number ^ UINT64_C(0xabcd00000000));
   power_facts facts = {0};
-  bool anew = log->count == 0 || random_below(&random, 3) == 0;
+  static int losses; /* that the disk has behind it */
+  bool anew = log->count == 0 || random_below(&random, 3) == 0 || losses == LOSSES_MAX;
+  losses = anew ? 0 : losses + 1;
   scratch_clear(disk);
   if (!anew) {
     size_t cut = random_cut(log, &random);

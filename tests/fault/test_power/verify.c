@@ -13,6 +13,7 @@
 #include "support/stores.h"
 #include "support/wait.h"
 
+#define DAYS_MAX 500
 #define MORE 40 /* quotes put into the reopened store */
 
 /* -------------------------------------------------------------------- facts */
@@ -191,12 +192,12 @@ static bool read_api(tks_store *store, const power_facts *facts, const char *wha
 }
 
 static bool check_days(tks_store *store, const char *what, char *why) {
-  tks_day_info days[64];
+  tks_day_info days[DAYS_MAX];
   tks_error error;
   size_t total;
-  int code = tks_days(store, TKS_CHECK_FULL, days, 64, &total, &error);
-  if (code != TKS_OK || total > 64) {
-    (void)snprintf(why, POWER_WHY, "%s: tks_days: %s", what, error.message);
+  int code = tks_days(store, TKS_CHECK_FULL, days, DAYS_MAX, &total, &error);
+  if (code != TKS_OK || total > DAYS_MAX) {
+    (void)snprintf(why, POWER_WHY, "%s: tks_days: %s", what, code != TKS_OK ? error.message : "too many days");
     return false;
   }
   for (size_t i = 0; i < total; i++)
