@@ -616,6 +616,22 @@ Test(dayfile, a_sealed_file_stands_alone) {
   cr_assert_eq(sqlite_integer(copy, "SELECT COUNT(*) FROM ticks"), 1000);
 }
 
+static int directory_syncs;
+
+static int count_directory_syncs(tks__fs_op op, const char *of) {
+  directory_syncs += op == TKS__FS_SYNC && of != NULL;
+  return 0;
+}
+
+/* Or the journal by which it left WAL mode could be back after a power loss. */
+Test(dayfile, a_seal_is_durable) {
+  open_day();
+  atomic_store(&tks__fs_fault, count_directory_syncs);
+  seal();
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(directory_syncs, 1);
+}
+
 Test(dayfile, a_sealed_file_can_be_continued) {
   for (uint64_t i = 0; i < 5; i++) {
     open_day();

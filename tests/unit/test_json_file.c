@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -165,6 +166,29 @@ Test(json_file, keeps_aside_whole_lines_that_cannot_be_read) {
     cr_assert_eq(aside_size(kind + 2), JUNK);
   }
   free(junk);
+}
+
+/* A power loss: zeros from some byte to some other, with whole lines behind them. */
+Test(json_file, recovery_cuts_at_the_first_hole) {
+  char line[TKS__JSON_LINE_MAX];
+  size_t length = make_line(line, 1);
+  for (size_t from = 0; from < 3 * length; from += 7) {
+    (void)unlink(path);
+    make_file(9); /* all of one length */
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    char zeros[100] = {0};
+    cr_assert_eq(pwrite(fd, zeros, sizeof zeros, (off_t)(5 * length + from)), sizeof zeros);
+    (void)close(fd);
+    cr_assert_eq(tks__json_file_recover(path, &test_log), 0);
+    tks__json_file f;
+    cr_assert_eq(open_file(&f), 0);
+    cr_assert_eq(f.last_seq, 5 + from / length);
+    tks__json_file_close(&f);
+    expect_lines(5 + from / length);
+  }
+  cr_assert_eq(aside_size(1), -1, "not damage");
+  cr_assert_eq(tks__json_file_recover("/nowhere/at/all", &test_log), ENOENT);
 }
 
 static int faults_left;

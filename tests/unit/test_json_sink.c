@@ -318,6 +318,59 @@ Test(json_sink, continues_behind_a_line_cut_by_a_crash) {
   free(second);
 }
 
+/* ------------------------------------------------------------- power losses */
+
+static void make_hole(uint32_t symbol, int64_t ts_ns) {
+  char path[TKS__PATH_MAX];
+  const tks__name *name = tks__names_get(&symbols, symbol);
+  tks__layout_json_file(&layout, name->text, name->length, tks__utc_day(ts_ns), path);
+  int fd = open(path, O_RDWR);
+  cr_assert_geq(fd, 0, "%s", path);
+  cr_assert_eq(pwrite(fd, "\0\0\0", 3, 20), 3);
+  (void)close(fd);
+}
+
+static bool days_are_noted(void) {
+  char path[TKS__PATH_MAX];
+  tks__layout_json_days(&layout, path);
+  return access(path, F_OK) == 0;
+}
+
+/* The numbers below a file's last one are not there after a power loss: they must not be taken for stored. */
+Test(json_sink, holes_are_filled_again) {
+  tks__batch *batch = make_batch(1, 400, 4);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert(days_are_noted());
+  tks__sink *crashed = sink;
+  for (uint32_t symbol = 1; symbol <= 4; symbol += 2) make_hole(symbol, NOON);
+  make_hole(2, NOON + TKS__NS_PER_DAY);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_not(days_are_noted());
+  expect_all(400, 4);
+  sink = crashed;
+  cr_assert_eq(close_sink(), TKS_OK);
+  free(batch);
+}
+
+/* Days are noted on disk before their first line is; a note that fails fails the write. */
+Test(json_sink, no_line_without_its_day_noted) {
+  tks__batch *batch = make_batch(1, 10, 1);
+  char path[TKS__PATH_MAX];
+  open_sink();
+  tks__layout_json_days(&layout, path);
+  cr_assert_eq(mkdir(path, 0700), 0); /* in its place */
+  cr_assert_eq(write_one(batch), TKS_EIO);
+  cr_assert_eq(rmdir(path), 0);
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert(days_are_noted());
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(10, 1);
+  free(batch);
+}
+
 /* ------------------------------------------------------------------ faults */
 
 static int faults_left, fault_code = EIO;

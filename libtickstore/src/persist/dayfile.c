@@ -524,6 +524,11 @@ bool tks__dayfile_seal(tks__dayfile *file) {
     (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
     return false;
   }
+  /* SQLite does not sync the removal of the journal by which it left WAL mode: after a power loss it could be back, and
+   * would keep readers out until somebody writes this day. */
+  int errnum = tks__fs_sync_dir_of(file->path);
+  if (errnum != 0)
+    tks__log_write(o->log, TKS_LOG_WARN, "cannot sync the directory of %s: %s", file->path, strerror(errnum));
   tks__log_write(o->log, TKS_LOG_INFO, "sealed %s", file->path);
   tks__dayfile_discard(file);
   return true;

@@ -73,17 +73,29 @@ static int find_end(int fd, int64_t size, int64_t *length, uint64_t *seq) {
   return 0;
 }
 
-static int has_newline(int fd, int64_t from, int64_t to, bool *found) {
+/* Where in [from, to) the first such byte is; `to` if nowhere. */
+static int find_byte(int fd, char byte, int64_t from, int64_t to, int64_t *at) {
   char window[WINDOW];
-  *found = false;
-  while (from < to && !*found) {
+  while (from < to) {
     size_t want = to - from < WINDOW ? (size_t)(to - from) : WINDOW;
     int rc = read_exactly(fd, window, want, from);
     if (rc != 0) return rc;
-    *found = memchr(window, '\n', want) != NULL;
+    const char *found = memchr(window, byte, want);
+    if (found != NULL) {
+      *at = from + (found - window);
+      return 0;
+    }
     from += (int64_t)want;
   }
+  *at = to;
   return 0;
+}
+
+static int has_newline(int fd, int64_t from, int64_t to, bool *found) {
+  int64_t at;
+  int rc = find_byte(fd, '\n', from, to, &at);
+  *found = rc == 0 && at < to;
+  return rc;
 }
 
 static int copy_bytes(int from_fd, int64_t from, int64_t to, int to_fd) {
@@ -100,10 +112,10 @@ static int copy_bytes(int from_fd, int64_t from, int64_t to, int to_fd) {
 
 /* A crash cuts one line short. Whole lines that cannot be read are something else, perhaps somebody's work, and are not
  * ours to delete. */
-static int keep_aside(int fd, int64_t from, int64_t to, const char *path, char aside[TKS__PATH_MAX]) {
+static int keep_aside(int fd, int64_t from, int64_t to, const char *path, const char *how, char aside[TKS__PATH_MAX]) {
   int copy = -1, rc = EEXIST;
   for (int n = 1; n <= ASIDE_MAX && rc == EEXIST; n++) {
-    int length = snprintf(aside, TKS__PATH_MAX, "%s.damaged-%d", path, n);
+    int length = snprintf(aside, TKS__PATH_MAX, "%s.%s-%d", path, how, n);
     if (length < 0 || length >= TKS__PATH_MAX) return ENAMETOOLONG;
     rc = tks__fs_open(aside, O_WRONLY | O_CREAT | O_EXCL, 0666, &copy);
   }
@@ -116,17 +128,21 @@ static int keep_aside(int fd, int64_t from, int64_t to, const char *path, char a
   return rc;
 }
 
-static int cut(int fd, int64_t length, int64_t size, const char *path, const tks__log *log) {
+/* `how`: the ending of the name that whole lines are kept under. */
+static int cut(int fd, int64_t length, int64_t size, const char *path, const char *how, const tks__log *log) {
   bool lines;
   char aside[TKS__PATH_MAX];
   int rc = has_newline(fd, length, size, &lines);
-  if (rc == 0 && lines) rc = keep_aside(fd, length, size, path, aside);
+  if (rc == 0 && lines) rc = keep_aside(fd, length, size, path, how, aside);
   if (rc != 0) return rc;
   rc = tks__fs_truncate(fd, length);
   if (rc != 0) {
     if (lines) (void)unlink(aside); /* or every attempt would leave one more copy */
     return rc;
   }
+  /* Or what was cut off could be back after a power loss, with half of the next lines in it. */
+  rc = tks__fs_sync(fd);
+  if (rc != 0) return rc;
   long long bytes = (long long)(size - length);
   if (lines)
     tks__log_write(log, TKS_LOG_WARN, "%s: cut %lld bytes that cannot be read from its end, kept in %s", path, bytes,
@@ -156,7 +172,7 @@ static int open_checked(tks__json_file *file, const char *path, const tks__log *
   /* Empty means that it was made just now, or by an attempt that failed before its directory was synced. */
   if (st.st_size == 0) return tks__fs_sync_dir_of(path);
   int rc = find_end(file->fd, st.st_size, &file->length, &file->last_seq);
-  if (rc == 0 && file->length < st.st_size) rc = cut(file->fd, file->length, st.st_size, path, log);
+  if (rc == 0 && file->length < st.st_size) rc = cut(file->fd, file->length, st.st_size, path, "damaged", log);
   file->synced = file->length;
   return rc;
 }
@@ -171,6 +187,28 @@ int tks__json_file_open(tks__json_file *file, const char *path, const char *root
     *file = (tks__json_file){.fd = -1};
   }
   return rc;
+}
+
+static int recover_fd(int fd, const char *path, const tks__log *log) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) return errno;
+  if (!S_ISREG(st.st_mode)) return 0;
+  int64_t hole, length = 0;
+  uint64_t seq;
+  int rc = find_byte(fd, 0, 0, st.st_size, &hole);
+  if (rc == 0) rc = find_end(fd, hole, &length, &seq);
+  if (rc == 0 && length < st.st_size)
+    rc = cut(fd, length, st.st_size, path, hole < st.st_size ? "cut" : "damaged", log);
+  return rc == 0 ? tks__fs_sync(fd) : rc;
+}
+
+int tks__json_file_recover(const char *path, const tks__log *log) {
+  int fd;
+  int rc = tks__fs_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, &fd);
+  if (rc != 0) return rc;
+  rc = recover_fd(fd, path, log);
+  int closed = tks__fs_close(fd);
+  return rc != 0 ? rc : closed;
 }
 
 /* --------------------------------------------------------------- restoring */

@@ -33,6 +33,11 @@ typedef struct tks__json_file {
  * file. */
 int tks__json_file_open(tks__json_file *file, const char *path, const char *root, const tks__log *log);
 
+/* Makes good what a crash left of a file, which is not open: lines that were not synced may have holes, which read as zeros,
+ * with whole lines behind them. From the first hole on everything is cut off, and kept in <path>.cut-N if there are whole
+ * lines in it; so is what opening would cut off. The rest is synced. ENOENT: there is no such file. */
+int tks__json_file_recover(const char *path, const tks__log *log);
+
 /* Makes a suspect file usable again. Does nothing to others. */
 int tks__json_file_restore(tks__json_file *file, const char *path, const char *root, const tks__log *log);
 

@@ -5,7 +5,9 @@
  *   2. Hence nothing may be written to a file behind records that failed: the first failure ends the pass, and the
  *      retry begins with the same records.
  *   3. A file with unsynced lines is never closed, whoever wants its place, before it was synced.
- *   4. After a failed sync the writer hands over everything again that is not durable. A file that lost lines has a
+ *   4. A day is noted durably (json_days.h) before anything of it is written, so that after a crash its files are made
+ *      good before invariant 1 is relied on.
+ *   5. After a failed sync the writer hands over everything again that is not durable. A file that lost lines has a
  *      lower last number then, so they are written once more; what is still there is passed over. */
 #include "persist/json_sink.h"
 
@@ -19,6 +21,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/utc.h"
+#include "persist/json_days.h"
 #include "persist/json_file.h"
 #include "persist/json_line.h"
 
@@ -66,6 +69,8 @@ typedef struct json_sink {
   uint64_t turn;
   active_day *days;
   size_t day_count, day_capacity;
+  tks__json_days unsynced;
+  bool recovered; /* what a crash left was made good */
 
   item *items;
   size_t item_count, item_capacity;
@@ -179,10 +184,20 @@ static int open_new(json_sink *s, uint32_t symbol, int32_t day, const char *path
   return TKS_OK;
 }
 
+static int recover(json_sink *s) {
+  if (s->recovered) return 0;
+  int rc = tks__json_days_recover(&s->unsynced, s->options.layout, s->options.log);
+  s->recovered = rc == 0;
+  return rc;
+}
+
 /* The file of a group, open, in good shape, and marked as used. */
 static int obtain_file(json_sink *s, const group *g, const char *path, open_file **out, tks_error *error) {
   int64_t now_ns = tks__clock_monotonic_ns();
-  if (!touch_day(s, g->day, now_ns)) return fail_file(s, error, ENOMEM, "open", path);
+  int noted = recover(s);
+  if (noted == 0) noted = tks__json_days_add(&s->unsynced, s->options.layout, g->day);
+  if (noted == 0 && !touch_day(s, g->day, now_ns)) noted = ENOMEM;
+  if (noted != 0) return fail_file(s, error, noted, "note the day of", path);
   *out = find_file(s, g->symbol, g->day);
   if (*out == NULL) {
     int rc = open_new(s, g->symbol, g->day, path, out, error);
@@ -349,6 +364,7 @@ static void seal_days(json_sink *s, int32_t today, int64_t idle_since_ns) {
   for (size_t i = s->day_count; i-- > 0;) {
     const active_day *d = &s->days[i];
     if (d->day >= today || d->used_ns > idle_since_ns || has_open_file(s, d->day)) continue;
+    tks__json_days_drop(&s->unsynced, d->day);
     s->days[i] = s->days[--s->day_count];
     atomic_fetch_add_explicit(&s->head.gauges.rotations, 1, memory_order_relaxed);
   }
@@ -356,6 +372,7 @@ static void seal_days(json_sink *s, int32_t today, int64_t idle_since_ns) {
 
 static int sink_tend(tks__sink *sink, int64_t now_ns, tks_error *error) {
   json_sink *s = (json_sink *)sink;
+  (void)recover(s); /* if not now, then before the first line is written */
   int32_t today = tks__utc_day(now_ns);
   int64_t idle_since_ns = tks__clock_monotonic_ns() - (int64_t)s->options.late_close_s * TKS__NS_PER_S;
   int first = TKS_OK;
@@ -374,6 +391,7 @@ static void free_sink(json_sink *s) {
   tks__free(s->groups);
   tks__free(s->items);
   tks__free(s->days);
+  tks__json_days_free(&s->unsynced);
   tks__free(s->buffer);
   tks__free(s->broker_id);
   tks__free(s);
@@ -383,6 +401,10 @@ static int sink_close(tks__sink *sink, tks_error *error) {
   json_sink *s = (json_sink *)sink;
   int rc = sink_sync(sink, error);
   while (s->file_count > 0) forget_file(s, &s->files[s->file_count - 1]);
+  if (rc == TKS_OK) {
+    for (size_t i = 0; i < s->day_count; i++) tks__json_days_drop(&s->unsynced, s->days[i].day);
+    if (s->recovered) tks__json_days_clear(&s->unsynced, s->options.layout);
+  }
   free_sink(s);
   return rc;
 }

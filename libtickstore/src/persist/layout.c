@@ -43,6 +43,8 @@ void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]) { 
 
 void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "gaps.db"); }
 
+void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "json.days"); }
+
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "lock"); }
 
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]) {

@@ -2,6 +2,7 @@
  *
  *   ROOT/store.json                          manifest
  *   ROOT/lock                                the writer's lock
+ *   ROOT/json.days                           days of which JSON files may have unsynced lines; gone after a clean close
  *   ROOT/db/2026/01/ticks_2026-01-20.db      one SQLite file per UTC day
  *   ROOT/json/EURUSD/2026-01-20.jsonl        one JSON object per line, per symbol and UTC day
  *   ROOT/journal/                            what the sinks do not have yet (ingest/keeper.h)
@@ -28,6 +29,7 @@ bool tks__layout_init(tks__layout *layout, const char *path, size_t length);
 void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]);
+void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]);
 void tks__layout_json_dir(const tks__layout *layout, const char *symbol, size_t length, char path[TKS__PATH_MAX]);
