@@ -338,7 +338,7 @@ static bool days_are_noted(void) {
 
 /* The numbers below a file's last one are not there after a power loss: they must not be taken for stored. */
 Test(json_sink, holes_are_filled_again) {
-  tks__batch *batch = make_batch(1, 400, 4);
+  record_list *batch = make_list(1, 400, 4);
   open_sink();
   cr_assert_eq(write_one(batch), TKS_OK);
   cr_assert(days_are_noted());
@@ -357,7 +357,7 @@ Test(json_sink, holes_are_filled_again) {
 
 /* Days are noted on disk before their first line is; a note that fails fails the write. */
 Test(json_sink, no_line_without_its_day_noted) {
-  tks__batch *batch = make_batch(1, 10, 1);
+  record_list *batch = make_list(1, 10, 1);
   char path[TKS__PATH_MAX];
   open_sink();
   tks__layout_json_days(&layout, path);

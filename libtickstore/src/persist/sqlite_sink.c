@@ -27,6 +27,7 @@ typedef struct sqlite_sink {
   bool all_suspect;   /* there was no memory to note which */
   bool after_crash;   /* until the first sweep */
   uint64_t given_seq; /* the highest that this store can have given out */
+  tks__log_limiter sweep_limiter;
   /* scratch, grown to the largest write */
   const tks__record **picked;
   size_t picked_capacity;
@@ -73,11 +74,15 @@ static size_t index_of(const sqlite_sink *sink, int32_t day) {
   return i;
 }
 
-/* After a failure: what the file holds is learnt by opening it again, and made good there (see open_file). */
-static void discard_failed(sqlite_sink *sink, int32_t day) {
+static void note_suspect(sqlite_sink *sink, int32_t day) {
   if (tks__grow((void **)&sink->suspects, &sink->suspect_capacity, sink->suspect_count + 1, sizeof *sink->suspects))
     sink->suspects[sink->suspect_count++] = day;
   else sink->all_suspect = true;
+}
+
+/* After a failure: what the file holds is learnt by opening it again, and made good there (see open_file). */
+static void discard_failed(sqlite_sink *sink, int32_t day) {
+  note_suspect(sink, day);
   size_t i = index_of(sink, day);
   if (i == sink->open_count) return;
   tks__dayfile_discard(sink->days[i].file);
@@ -327,13 +332,20 @@ static void sweep(sqlite_sink *sink) {
       continue;
     tks__dayfile *file;
     tks_error error;
-    if (tks__dayfile_open(o, days.days[i], &file, &error) != TKS_OK)
-      tks__log_write(o->log, TKS_LOG_WARN, "%s", error.message);
-    else if (tks__dayfile_seal(file)) clear_suspect(sink, days.days[i]);
-    else tks__dayfile_discard(file);
+    bool opened = tks__dayfile_open(o, days.days[i], &file, &error) == TKS_OK;
+    bool sealed = opened && tks__dayfile_seal(file);
+    if (sealed) {
+      clear_suspect(sink, days.days[i]);
+      continue;
+    }
+    /* What a process that died had committed to the log may not be synced: it does not count before it is. */
+    if (!is_listed(sink, days.days[i]) && (!opened || tks__dayfile_sync(file, NULL) != TKS_OK))
+      note_suspect(sink, days.days[i]);
+    if (opened) tks__dayfile_discard(file);
+    else tks__log_limited(o->log, &sink->sweep_limiter, TKS_LOG_WARN, "%s", error.message);
   }
-  sink->after_crash = false;
   tks__free(days.days);
+  sink->after_crash = false;
 }
 
 static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
