@@ -577,7 +577,7 @@ static void *produce(void *argument) {
   for (uint64_t number = 1; number <= p->count; number++) {
     tks__record record = quote(number, p->id);
     uint64_t lost_seq = 0;
-    while (!tks__journal_push(&p->b->journal, &record) && lost_seq == 0) {
+    while (lost_seq == 0 && !tks__journal_push(&p->b->journal, &record)) {
       if (p->blocking) (void)tks__journal_wait(&p->b->journal, tks__clock_monotonic_ns() + LIMIT_NS);
       else lost_seq = tks__journal_lose(&p->b->journal, p->id);
     }
