@@ -132,6 +132,11 @@ static bool try_push(uint64_t number) {
 
 static bool pushed_one(void *context) { return try_push(*(uint64_t *)context); }
 
+static void push_while_there_is_room(void) {
+  while (try_push(1)) {
+  }
+}
+
 /* The keeper makes room as long as there may be more. */
 static void push_many(uint64_t count) {
   for (uint64_t i = 0; i < count; i++) cr_assert(wait_until(pushed_one, &i), "record %llu", (unsigned long long)i);
@@ -213,7 +218,8 @@ Test(keeper, keeps_ahead_and_uses_files_again) {
 
 static bool is_full(void *context) {
   (void)context;
-  return !try_push(1) && !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_FULL;
+  push_while_there_is_room();
+  return !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_FULL;
 }
 
 static bool all_noted(void *context) { return atomic_load(&noted_records) == *(uint64_t *)context; }
@@ -239,25 +245,28 @@ Test(keeper, never_takes_more_than_journal_bytes_and_says_what_is_lost) {
   cr_assert_eq(files(""), 0);
 }
 
+/* What was made ready for a burst is used up first, slowly; what comes back then is not kept. */
 static bool is_trimmed(void *context) {
-  tks__keeper_arm(keeper); /* its clock stands while all is durable */
+  for (uint64_t i = 0; i < (journal->slot_mask + 1) / 4 && try_push(i); i++) {
+  }
+  release_all();
+  tks__keeper_arm(keeper);
   return stats().bytes <= *(uint64_t *)context;
 }
 
-Test(keeper, gives_spare_files_back_when_it_is_quiet) {
+Test(keeper, gives_spare_files_back_after_a_burst) {
   config.journal_bytes = 16 * MIB;
   start();
   cr_assert(wait_until(is_full, NULL));
-  uint64_t most = stats().bytes;
-  cr_assert_gt(most, 15 * MIB);
+  cr_assert_gt(stats().bytes, 15 * MIB);
   release_all();
   /* Two ahead, two spare, one in use. */
   uint64_t few = 5 * (TKS__SEGMENT_HEADER_BYTES + (journal->slot_mask + 1) * 64);
   cr_assert(wait_until(is_trimmed, &few));
-  cr_assert_leq(files(".segment"), 5);
-  push_many(10 * (journal->slot_mask + 1));
+  push_many(journal->slot_mask + 1);
   release_all();
   cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
 }
 
 Test(keeper, a_scan_delays_a_block_and_no_more) {
@@ -298,7 +307,8 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
 
 static bool cannot_grow(void *context) {
   (void)context;
-  return !try_push(1) && !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_JOURNAL;
+  push_while_there_is_room();
+  return !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_JOURNAL;
 }
 
 Test(keeper, a_file_that_cannot_be_made_is_a_loss_of_its_own_and_tried_again) {
@@ -389,7 +399,7 @@ Test(keeper, a_failed_start_loses_nothing) {
   crash();
   for (int memory = 0; memory < 2; memory++) {
     for (int64_t n = 0;; n++) {
-      uint64_t before = tree_digest(root);
+      uint64_t before = files(".segment");
       atomic_store(&countdown, n);
       atomic_store(&failing_errno, EIO);
       if (memory) fail_allocation((uint64_t)n);
@@ -403,7 +413,11 @@ Test(keeper, a_failed_start_loses_nothing) {
       bool failed = memory ? allocations_work() : atomic_load(&countdown) < 0;
       if (code != TKS_OK) {
         cr_assert(code == TKS_ENOMEM || code == TKS_EIO, "%d", code);
-        cr_assert_eq(tree_digest(root), before, "%s %lld", memory ? "allocation" : "call", (long long)n);
+        cr_assert_eq(files(".segment"), before, "%s %lld", memory ? "allocation" : "call", (long long)n);
+        forget_names();
+        start();
+        cr_assert_eq(stats().recovered, 300);
+        cr_assert_eq(stop(), 300);
       }
       forget_names();
       if (!failed) {
@@ -433,20 +447,20 @@ Test(keeper, what_no_sink_has_at_the_end_is_there_the_next_time) {
   for (int crashed = 0; crashed < 2; crashed++) {
     uint64_t from = first_seq;
     start();
-    push_many(700);
+    push_many(2500);
     if (crashed) crash();
-    else cr_assert_eq(stop(), 700);
+    else cr_assert_eq(stop(), 2500);
     forget_names();
     (void)symbol("another");
     start();
-    check_recovered(from, 700);
+    check_recovered(from, 2500);
     cr_assert_eq(stats().recovered + stats().holes, journal->live_from - stats().first);
     push_many(10);
-    tks__journal_release(journal, stats().first + 300, tks__journal_tail(journal));
-    cr_assert_eq(stop(), 410, "of both sessions");
+    tks__journal_release(journal, stats().first + 1300, tks__journal_tail(journal));
+    cr_assert_eq(stop(), 1210, "of both sessions");
     forget_names();
     start();
-    cr_assert_eq(stats().recovered, 710 - 256, "files go when all of them is durable");
+    cr_assert_eq(stats().recovered, 2510 - 1024, "files go when all of them is durable");
     release_all();
     cr_assert_eq(stop(), 0);
     cr_assert_eq(files(""), 0);
