@@ -165,11 +165,30 @@ static uint64_t files(const char *suffix) {
   return count;
 }
 
-/* As a kill leaves it: a copy of the directory while it is in use, put in its place after an orderly end. */
+static int make_no_segment(tks__fs_op op, const char *path) {
+  return op == TKS__FS_OPEN && strstr(path, ".segment") != NULL ? ENOSPC : 0;
+}
+
+static size_t note_count(void) {
+  (void)pthread_mutex_lock(&noted_lock);
+  size_t count = notes;
+  (void)pthread_mutex_unlock(&noted_lock);
+  return count;
+}
+
+static bool noted_more(void *context) { return note_count() > *(size_t *)context; }
+
+/* As a kill leaves it: a copy of the directory while it is in use, put in its place after an orderly end. No file is being
+ * made meanwhile: the keeper notes after it has made some. */
 static void crash(void) {
+  atomic_store(&tks__fs_fault, make_no_segment);
+  size_t so_far = note_count();
+  tks__keeper_note(keeper);
+  cr_assert(wait_until(noted_more, &so_far));
   char command[4 * PATH_MAX];
   (void)snprintf(command, sizeof command, "cp -r '%s' '%s.kept'", dir, dir);
   cr_assert_eq(system(command), 0);
+  atomic_store(&tks__fs_fault, NULL);
   (void)stop();
   (void)snprintf(command, sizeof command, "rm -rf '%s' && mv '%s.kept' '%s'", dir, dir, dir);
   cr_assert_eq(system(command), 0);
@@ -535,20 +554,13 @@ Test(keeper, torn_records_are_noted_and_their_file_stays_until_they_are) {
   cr_assert_eq(files(""), 0);
 }
 
-static bool noted_again(void *context) {
-  (void)pthread_mutex_lock(&noted_lock);
-  bool enough = notes >= *(size_t *)context;
-  (void)pthread_mutex_unlock(&noted_lock);
-  return enough;
-}
-
 Test(keeper, a_note_that_was_refused_is_tried_again_until_the_end) {
   start();
   atomic_store(&refuse_notes, true);
   tks__keeper_note(keeper);
-  size_t two = 2;
-  cr_assert(wait_until(noted_again, &two));
-  size_t so_far = notes;
+  size_t one = 1;
+  cr_assert(wait_until(noted_more, &one));
+  size_t so_far = note_count();
   cr_assert_eq(stop(), 0);
   cr_assert_gt(notes, so_far, "at the end once more, without delay");
   cr_assert_eq(noted_count, 0);
