@@ -139,12 +139,12 @@ Test(name_log, the_file_can_be_removed_and_deinit_repeated) {
 /* ------------------------------------------------------------------- failures */
 
 static _Atomic int64_t countdown;
-static _Atomic int failing_op;
+static _Atomic int failing_op, failing_errno = ENOSPC;
 static int fail_at_zero(tks__fs_op op, const char *file) {
   (void)file;
   int only = atomic_load(&failing_op);
   if (only >= 0 && (int)op != only) return 0;
-  return atomic_fetch_sub(&countdown, 1) == 0 ? ENOSPC : 0;
+  return atomic_fetch_sub(&countdown, 1) == 0 ? atomic_load(&failing_errno) : 0;
 }
 
 static int fail_all(tks__fs_op op, const char *file) {
@@ -340,6 +340,7 @@ Test(name_log, entries_that_make_no_sense_are_left_out) {
 }
 
 Test(name_log, reading_fails_whole) {
+  atomic_store(&failing_errno, EIO);
   tables t;
   tables_init(&t, 1000);
   size_t length;

@@ -126,6 +126,23 @@ Test(segment, in_memory) {
   tks__unreserve(slots, SLOTS * sizeof *slots);
 }
 
+/* A segment may be smaller than a page; what lies behind it is another's. */
+Test(segment, giving_memory_back_takes_none_of_the_neighbours) {
+  enum { SMALL = 16 };
+  tks__slot *slots = tks__reserve(8 * SMALL * sizeof *slots);
+  tks__segment *segments[8];
+  for (uint64_t i = 0; i < 8; i++) {
+    segments[i] = tks__segment_in_memory(slots + i * SMALL, SMALL);
+    (void)put(segments[i], 3, i);
+  }
+  for (uint64_t i = 0; i < 8; i++) {
+    tks__segment_clear(segments[i], true);
+    for (uint64_t j = 0; j < 8; j++) cr_assert_eq(holds(segments[j], 3, j), j > i);
+  }
+  for (uint64_t i = 0; i < 8; i++) tks__segment_close(segments[i], false);
+  tks__unreserve(slots, 8 * SMALL * sizeof *slots);
+}
+
 /* ------------------------------------------------------------------- files that are none */
 
 static char *sound_file(void) {

@@ -290,7 +290,7 @@ tks__segment *tks__journal_take_back(tks__journal *journal, uint64_t position) {
     /* Scans that begin from now on count on the other side and see `recycled`. */
     atomic_fetch_add_explicit(&journal->epoch, 1, memory_order_seq_cst);
   }
-  /* Both sides: one may still hold a scan from two turns ago. */
+  /* The side of those that began before; older ones were waited for when the block before was taken back. */
   uint64_t epoch = atomic_load_explicit(&journal->epoch, memory_order_seq_cst);
   if (atomic_load_explicit(&journal->pins[(epoch + 1) & 1], memory_order_seq_cst) != 0) return NULL;
   tks__block *block = tks__journal_block(journal, position);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/memory.h"
@@ -164,10 +165,17 @@ void tks__segment_assign(tks__segment *segment, uint64_t base_seq) {
   segment->header_synced = false;
 }
 
+/* The kernel would round up, into what is not this segment's. */
+static bool is_whole_pages(const tks__segment *segment) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  return (uintptr_t)segment->slots % page == 0 && segment->bytes % page == 0;
+}
+
 void tks__segment_clear(tks__segment *segment, bool give_back) {
   tks__segment_assign(segment, 0);
   /* Anonymous memory that is given back reads as zero again. */
-  if (segment->memory == NULL && give_back && madvise((void *)segment->slots, segment->bytes, MADV_DONTNEED) == 0)
+  if (segment->memory == NULL && give_back && is_whole_pages(segment) &&
+      madvise((void *)segment->slots, segment->bytes, MADV_DONTNEED) == 0)
     return;
   memset((void *)segment->slots, 0, (size_t)segment->slot_count * sizeof(tks__slot));
 }

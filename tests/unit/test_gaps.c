@@ -1,0 +1,379 @@
+#include "persist/gaps.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/memory.h"
+#include "support/faults.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/threads.h"
+
+static char *dir;
+static char path[PATH_MAX];
+static tks__layout layout;
+static tks__names symbols;
+static tks__gaps *gaps;
+static const tks__log silent = {0};
+
+static void set_up(void) {
+  dir = scratch_new();
+  cr_assert(tks__layout_init(&layout, dir, strlen(dir)));
+  (void)snprintf(path, sizeof path, "%s/gaps.db", dir);
+  cr_assert_eq(tks__names_init(&symbols, 100), TKS_OK);
+  uint32_t id;
+  cr_assert_eq(tks__names_intern(&symbols, "EURUSD", 6, &id), TKS_OK);
+  gaps = tks__gaps_new(&layout, &symbols, &silent);
+  cr_assert_not_null(gaps);
+}
+
+static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
+  tks__gaps_free(gaps);
+  tks__names_deinit(&symbols);
+  scratch_remove(dir);
+}
+
+TestSuite(gaps, .init = set_up, .fini = tear_down);
+
+static tks__loss loss_of(uint64_t from, uint64_t to, uint32_t cause) {
+  return (tks__loss){.from_seq = from,
+                     .to_seq = to,
+                     .records = to - from + 1,
+                     .first_ns = STORE_NOON + (int64_t)from,
+                     .last_ns = STORE_NOON + (int64_t)to,
+                     .symbol = 1,
+                     .cause = cause};
+}
+
+static void note(uint32_t sink, uint64_t from, uint64_t to, uint32_t cause) {
+  const tks__loss loss = loss_of(from, to, cause);
+  tks__gaps_note(gaps, sink, &loss);
+}
+
+static tks_gap rows[5000];
+static size_t list_with(tks__gaps *unwritten, uint64_t since) {
+  size_t total = 0;
+  tks_error error;
+  int code = tks__gaps_list(&layout, unwritten, &symbols, since, rows, sizeof rows / sizeof rows[0], &total, &error);
+  cr_assert_eq(code, TKS_OK, "%d: %s", code, error.message);
+  return total;
+}
+
+static size_t list(void) { return list_with(gaps, 0); }
+
+static int list_code(tks__gaps *unwritten) {
+  size_t total;
+  return tks__gaps_list(&layout, unwritten, &symbols, 0, rows, 1, &total, NULL);
+}
+
+static bool is_row(size_t i, uint64_t from, uint64_t to, uint32_t sink, uint32_t cause) {
+  return rows[i].from_seq == from && rows[i].to_seq == to && rows[i].records == to - from + 1 && rows[i].sink == sink &&
+         rows[i].cause == cause && rows[i].first_ns == STORE_NOON + (int64_t)from &&
+         rows[i].last_ns == STORE_NOON + (int64_t)to;
+}
+
+Test(gaps, nothing_lost_nothing_there) {
+  cr_assert_eq(list(), 0);
+  cr_assert_eq(list_with(NULL, 0), 0);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_not(path_exists(path), "no file for nothing");
+  fail_allocations();
+  cr_assert_null(tks__gaps_new(&layout, &symbols, &silent));
+  (void)allocations_work();
+}
+
+Test(gaps, rows_are_listed_before_and_after_they_are_written) {
+  note(0, 100, 109, TKS_GAP_FULL);
+  note(0, 200, 200, TKS_GAP_JOURNAL);
+  note(TKS_JSON, 50, 60, TKS_GAP_BACKLOG);
+  for (int written = 0; written < 2; written++) {
+    cr_assert_eq(list(), 3);
+    cr_assert(is_row(0, 50, 60, TKS_JSON, TKS_GAP_BACKLOG), "in order of from_seq");
+    cr_assert(is_row(1, 100, 109, 0, TKS_GAP_FULL));
+    cr_assert(is_row(2, 200, 200, 0, TKS_GAP_JOURNAL));
+    cr_assert_eq(rows[1].symbol, 1);
+    cr_assert_eq(list_with(gaps, 61), 2);
+    cr_assert_eq(list_with(gaps, 109), 2, "the one that reaches it");
+    cr_assert_eq(list_with(gaps, 201), 0);
+    cr_assert_eq(list_with(NULL, 0), written ? 3 : 0, "somebody else sees what is in the file");
+    cr_assert(tks__gaps_write(gaps));
+  }
+  size_t total;
+  memset(rows, 0, sizeof rows);
+  cr_assert_eq(tks__gaps_list(&layout, gaps, &symbols, 0, rows, 1, &total, NULL), TKS_OK);
+  cr_assert_eq(total, 3);
+  cr_assert_eq(rows[0].from_seq, 50);
+  cr_assert_eq(rows[1].from_seq, 0, "no more than there is room for");
+  cr_assert_eq(tks__gaps_list(&layout, gaps, &symbols, UINT64_MAX, NULL, 0, &total, NULL), TKS_OK);
+  cr_assert_eq(total, 0);
+}
+
+Test(gaps, a_run_that_goes_on_extends_its_row) {
+  for (int write = 0; write < 2; write++) {
+    uint64_t base = write ? 10000 : 1000;
+    note(0, base, base + 9, TKS_GAP_FULL);
+    if (write) cr_assert(tks__gaps_write(gaps));
+    note(0, base + 10, base + 19, TKS_GAP_FULL);
+    note(0, base + 21, base + 21, TKS_GAP_FULL);    /* one was put in between */
+    note(0, base + 22, base + 23, TKS_GAP_JOURNAL); /* for another reason */
+    if (write) cr_assert(tks__gaps_write(gaps));
+    cr_assert_eq(list_with(gaps, base), 3);
+    cr_assert(is_row(0, base, base + 19, 0, TKS_GAP_FULL));
+    cr_assert(is_row(1, base + 21, base + 21, 0, TKS_GAP_FULL));
+    cr_assert(is_row(2, base + 22, base + 23, 0, TKS_GAP_JOURNAL));
+    cr_assert(tks__gaps_write(gaps));
+    scratch_clear(dir);
+  }
+}
+
+Test(gaps, runs_of_two_sinks_that_lose_in_turns_are_two_rows) {
+  for (uint64_t i = 0; i < 20; i++) {
+    note(TKS_SQLITE, 100 + i, 100 + i, TKS_GAP_BACKLOG);
+    note(TKS_JSON, 100 + i, 100 + i, TKS_GAP_BACKLOG);
+    if (i % 3 == 0) cr_assert(tks__gaps_write(gaps));
+  }
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 2);
+  cr_assert(is_row(0, 100, 119, TKS_SQLITE, TKS_GAP_BACKLOG));
+  cr_assert(is_row(1, 100, 119, TKS_JSON, TKS_GAP_BACKLOG));
+}
+
+Test(gaps, a_run_of_several_symbols_names_none) {
+  tks__loss loss = loss_of(1, 1, TKS_GAP_FULL);
+  tks__gaps_note(gaps, 0, &loss);
+  loss = loss_of(2, 2, TKS_GAP_FULL);
+  loss.symbol = 2;
+  tks__gaps_note(gaps, 0, &loss);
+  cr_assert_eq(list(), 1);
+  cr_assert_eq(rows[0].symbol, 0);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gaps WHERE symbol IS NULL"), 1);
+}
+
+Test(gaps, plain_sql) {
+  note(TKS_SQLITE, 100, 109, TKS_GAP_FULL);
+  note(TKS_JSON, 200, 201, TKS_GAP_CLOSE);
+  note(0, 300, 300, TKS_GAP_RECOVERY);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gaps"), 3);
+  cr_assert_eq(sqlite_integer(path, "SELECT records FROM gaps WHERE sink='sqlite' AND cause='full' AND symbol='EURUSD'"
+                                    " AND from_seq=100 AND to_seq=109"),
+               10);
+  cr_assert_eq(sqlite_integer(path, "SELECT records FROM gaps WHERE sink='json' AND cause='close'"), 2);
+  cr_assert_eq(sqlite_integer(path, "SELECT records FROM gaps WHERE sink='all' AND cause='recovery'"), 1);
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gaps WHERE first_time LIKE '" STORE_DAY "T12:00:00.%Z'"), 3);
+  cr_assert_eq(sqlite_integer(path, "PRAGMA application_id"), 0x544b5347);
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check='ok'"), 1);
+}
+
+Test(gaps, causes_have_names) {
+  static const char *const names[] = {"unknown", "full", "journal", "backlog", "close", "recovery", "unknown"};
+  for (uint32_t cause = 0; cause < 7; cause++) cr_assert_str_eq(tks__gap_cause_name(cause), names[cause]);
+}
+
+Test(gaps, symbols_are_told_by_name_to_another_process) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  tks__names others;
+  cr_assert_eq(tks__names_init(&others, 2), TKS_OK);
+  uint32_t id;
+  cr_assert_eq(tks__names_intern(&others, "first", 5, &id), TKS_OK);
+  size_t total;
+  cr_assert_eq(tks__gaps_list(&layout, NULL, &others, 0, rows, 1, &total, NULL), TKS_OK);
+  cr_assert_eq(rows[0].symbol, tks__names_find(&others, "EURUSD", 6));
+  cr_assert_neq(rows[0].symbol, 0);
+  tks__names_deinit(&others);
+  cr_assert_eq(tks__names_init(&others, 1), TKS_OK);
+  cr_assert_eq(tks__names_intern(&others, "first", 5, &id), TKS_OK);
+  cr_assert_eq(tks__gaps_list(&layout, NULL, &others, 0, rows, 1, &total, NULL), TKS_OK, "a full table is no reason");
+  cr_assert_eq(rows[0].symbol, 0);
+  tks__names_deinit(&others);
+}
+
+/* Beyond what is held, runs are joined: nothing is left out of the sums, and no sink gets what another lost. */
+Test(gaps, too_many_unwritten_runs_are_joined) {
+  enum { RUNS = 5000 };
+  for (uint64_t i = 0; i < RUNS; i++)
+    note(i % 2 == 0 ? TKS_SQLITE : TKS_JSON, i * 10, i * 10 + 1, 1 + (uint32_t)(i / 2 % 5));
+  size_t total = list();
+  cr_assert_lt(total, RUNS);
+  uint64_t records[3] = {0}, last = 0;
+  for (size_t i = 0; i < total; i++) {
+    records[rows[i].sink] += rows[i].records;
+    if (rows[i].to_seq > last) last = rows[i].to_seq;
+    cr_assert_eq(rows[i].from_seq / 10 % 2, rows[i].sink == TKS_SQLITE ? 0 : 1);
+  }
+  cr_assert_eq(records[TKS_SQLITE], RUNS);
+  cr_assert_eq(records[TKS_JSON], RUNS);
+  cr_assert_eq(last, (RUNS - 1) * 10 + 1);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), total);
+}
+
+/* ------------------------------------------------------------------- failures */
+
+Test(gaps, a_locked_ledger_is_written_later) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  sqlite3 *other;
+  cr_assert_eq(sqlite3_open(path, &other), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+  note(0, 5, 5, TKS_GAP_FULL);
+  cr_assert_not(tks__gaps_write(gaps));
+  cr_assert_eq(list_code(gaps), TKS_EIO);
+  cr_assert_eq(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+  cr_assert_eq(list(), 2);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 2);
+  cr_assert_eq(sqlite3_close(other), SQLITE_OK);
+}
+
+static void damage_with(const void *bytes, size_t length) { write_file(path, bytes, length); }
+
+Test(gaps, a_damaged_ledger_is_set_aside_when_it_has_to_be_written) {
+  char aside[PATH_MAX + 16];
+  char garbage[8192];
+  memset(garbage, 0x5a, sizeof garbage);
+  for (int n = 1; n <= 3; n++) {
+    if (n < 3) {
+      damage_with(garbage, sizeof garbage);
+    } else { /* a database with other tables */
+      cr_assert_eq(unlink(path), 0);
+      cr_assert_eq(sqlite_integer(path, "CREATE TABLE gap(a, b)"), -1);
+      sqlite3 *db;
+      cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+      (void)sqlite3_exec(db, "CREATE TABLE gap(a, b)", NULL, NULL, NULL);
+      cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+    }
+    (void)snprintf(aside, sizeof aside, "%s.damaged-%d", path, n);
+    cr_assert_eq(list_code(NULL), TKS_EDAYFILE);
+    cr_assert_eq(list_code(gaps), TKS_EDAYFILE);
+    cr_assert(tks__gaps_write(gaps), "nothing to write");
+    cr_assert_not(path_exists(aside), "reading changes nothing");
+    note(0, 100 * (uint64_t)n, 100 * (uint64_t)n, TKS_GAP_FULL);
+    cr_assert(tks__gaps_write(gaps));
+    cr_assert(path_exists(aside));
+    cr_assert_eq(list_with(NULL, 0), 1);
+    cr_assert(is_row(0, 100 * (uint64_t)n, 100 * (uint64_t)n, 0, TKS_GAP_FULL));
+  }
+}
+
+static int fail_renames(tks__fs_op op, const char *file) {
+  (void)file;
+  return op == TKS__FS_RENAME ? EACCES : 0;
+}
+
+Test(gaps, a_damaged_ledger_that_cannot_be_set_aside_waits) {
+  damage_with("no database, and longer than a header of one would have to be: a hundred bytes, and then some more, so.",
+              103);
+  note(0, 1, 1, TKS_GAP_FULL);
+  atomic_store(&tks__fs_fault, fail_renames);
+  cr_assert_not(tks__gaps_write(gaps));
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+}
+
+/* What is left when the disk was full before the first row: an empty file, which is no damage. */
+Test(gaps, an_empty_file_is_a_ledger_without_rows) {
+  damage_with("", 0);
+  cr_assert_eq(list_with(NULL, 0), 0);
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert_eq(list(), 1, "what waits is listed");
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+  cr_assert_eq(access(path, F_OK), 0);
+}
+
+/* A directory in its place: nothing can be written; then it is gone. */
+Test(gaps, what_cannot_be_written_is_written_when_it_can) {
+  make_dirs(path);
+  note(0, 1, 5, TKS_GAP_FULL);
+  for (int i = 0; i < 3; i++) {
+    cr_assert_not(tks__gaps_write(gaps));
+    note(0, 6 + (uint64_t)i, 6 + (uint64_t)i, TKS_GAP_FULL);
+  }
+  cr_assert_eq(rmdir(path), 0);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+  cr_assert(is_row(0, 1, 8, 0, TKS_GAP_FULL));
+}
+
+Test(gaps, no_memory_changes_nothing) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  fail_allocations();
+  cr_assert_not(tks__gaps_write(gaps));
+  cr_assert_eq(list_code(gaps), TKS_ENOMEM);
+  (void)allocations_work();
+  cr_assert(tks__gaps_write(gaps));
+  fail_allocations();
+  cr_assert_eq(list_code(NULL), TKS_ENOMEM);
+  (void)allocations_work();
+  cr_assert_eq(list_with(NULL, 0), 1);
+}
+
+/* A kill in the middle of a write leaves a hot journal: who may write takes it back, who may not says that he cannot. */
+Test(gaps, an_interrupted_write_is_taken_back) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  sqlite3 *db;
+  char journal[PATH_MAX + 16], copy[PATH_MAX + 16];
+  (void)snprintf(journal, sizeof journal, "%s-journal", path);
+  (void)snprintf(copy, sizeof copy, "%s-journal.copy", path);
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db,
+                            "PRAGMA cache_size=1; BEGIN IMMEDIATE; UPDATE gap SET records=99;"
+                            "CREATE TABLE filler(x); INSERT INTO filler VALUES(zeroblob(1000000))",
+                            NULL, NULL, NULL),
+               SQLITE_OK);
+  size_t length, db_length;
+  char *bytes = read_file(journal, &length);
+  char *db_bytes = read_file(path, &db_length);
+  cr_assert_eq(sqlite3_close(db) == SQLITE_OK, true);
+  write_file(path, db_bytes, db_length);
+  write_file(journal, bytes, length);
+  cr_assert_neq(list_code(NULL), TKS_OK, "the state that this test is about");
+  cr_assert_eq(list(), 1);
+  cr_assert(is_row(0, 1, 1, 0, TKS_GAP_FULL));
+  cr_assert_eq(list_with(NULL, 0), 1);
+  free(bytes);
+  free(db_bytes);
+}
+
+/* ------------------------------------------------------------------- threads */
+
+static _Atomic uint64_t next_seq = 1;
+static void *note_many(void *argument) {
+  uint32_t sink = *(uint32_t *)argument;
+  for (uint64_t i = 0; i < rounds(400); i++) {
+    uint64_t seq = atomic_fetch_add(&next_seq, 2);
+    note(sink, seq, seq, TKS_GAP_BACKLOG);
+    if (sink == 0 && i % 16 == 0) (void)tks__gaps_write(gaps);
+    if (sink == 1 && i % 32 == 0) {
+      size_t total;
+      (void)tks__gaps_list(&layout, gaps, &symbols, 0, NULL, 0, &total, NULL);
+    }
+  }
+  return NULL;
+}
+
+Test(gaps, noted_while_written_and_listed) {
+  uint32_t sinks[] = {0, 1, 2};
+  run_threads(note_many, sinks, 3, sizeof sinks[0]);
+  while (!tks__gaps_write(gaps)) {
+  }
+  uint64_t records = 0;
+  size_t total = list_with(NULL, 0);
+  for (size_t i = 0; i < total; i++) records += rows[i].records;
+  cr_assert_eq(records, 3 * rounds(400));
+}

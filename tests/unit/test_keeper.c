@@ -1,0 +1,590 @@
+#include "ingest/keeper.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/memory.h"
+#include "support/faults.h"
+#include "support/records.h"
+#include "support/scratch.h"
+#include "support/stores.h"
+#include "support/wait.h"
+
+#define MIB (UINT64_C(1) << 20)
+static const char ID[] = "0123456789abcdef0123456789abcdef";
+static const tks__log silent = {0};
+
+static char *root;
+static char dir[PATH_MAX];
+static tks__symbols symbols;
+static tks__names sources;
+static tks_config config;
+static tks__keeper *keeper;
+static tks__journal *journal;
+
+/* What the keeper had written down. */
+static pthread_mutex_t noted_lock = PTHREAD_MUTEX_INITIALIZER;
+static tks__loss noted[64];
+static size_t noted_count, notes;
+static _Atomic uint64_t noted_records;
+static _Atomic bool refuse_notes;
+
+static bool note_loss(void *context, const tks__loss *loss) {
+  (void)context;
+  (void)pthread_mutex_lock(&noted_lock);
+  notes++;
+  if (loss != NULL && noted_count < 64) {
+    noted[noted_count++] = *loss;
+    atomic_fetch_add(&noted_records, loss->records);
+  }
+  (void)pthread_mutex_unlock(&noted_lock);
+  return !atomic_load(&refuse_notes);
+}
+
+static void set_up(void) {
+  root = scratch_new();
+  (void)snprintf(dir, sizeof dir, "%s/journal", root);
+  cr_assert_eq(tks__symbols_init(&symbols, 100), TKS_OK);
+  cr_assert_eq(tks__names_init(&sources, 100), TKS_OK);
+  config = store_config(TKS_SQLITE | TKS_JSON);
+  config.journal = 1;
+  config.journal_bytes = MIB;
+  config.journal_sync_ms = 1;
+}
+
+static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
+  tks__symbols_deinit(&symbols);
+  tks__names_deinit(&sources);
+  scratch_remove(root);
+}
+
+TestSuite(keeper, .init = set_up, .fini = tear_down);
+
+static uint64_t first_seq = 1000;
+static _Atomic uint32_t wakes;
+static void on_wake(void *context) {
+  (void)context;
+  atomic_fetch_add(&wakes, 1);
+}
+
+static int try_start(tks_error *error) {
+  const tks__keeper_options options = {
+      .config = &config,
+      .log = &silent,
+      .dir = dir,
+      .root = root,
+      .store_id = ID,
+      .symbols = &symbols,
+      .sources = &sources,
+      .first_seq = first_seq,
+      .note_loss = note_loss,
+  };
+  int code = tks__keeper_start(&options, &keeper, error);
+  if (code != TKS_OK) return code;
+  journal = tks__keeper_journal(keeper);
+  journal->wake = on_wake;
+  return code;
+}
+
+static void start(void) {
+  tks_error error;
+  int code = try_start(&error);
+  cr_assert_eq(code, TKS_OK, "%s", error.message);
+}
+
+static uint64_t stop(void) {
+  uint64_t kept = 77;
+  first_seq = tks__journal_end_seq(journal) + 1000000;
+  tks__keeper_stop(keeper, &kept);
+  return kept;
+}
+
+/* A new process: its tables are empty. */
+static void forget_names(void) {
+  tks__symbols_deinit(&symbols);
+  tks__names_deinit(&sources);
+  cr_assert_eq(tks__symbols_init(&symbols, 100), TKS_OK);
+  cr_assert_eq(tks__names_init(&sources, 100), TKS_OK);
+}
+
+static uint32_t symbol(const char *name) {
+  uint32_t id;
+  cr_assert_eq(tks__names_intern(&symbols.names, name, strlen(name), &id), TKS_OK);
+  return id;
+}
+
+static bool try_push(uint64_t number) {
+  tks__record record = record_of(number, symbol("EURUSD"));
+  record.source = 0;
+  record.flags = 0;
+  return tks__journal_push(journal, &record);
+}
+
+static bool pushed_one(void *context) { return try_push(*(uint64_t *)context); }
+
+static void push_while_there_is_room(void) {
+  while (try_push(1)) {
+  }
+}
+
+/* The keeper makes room as long as there may be more. */
+static void push_many(uint64_t count) {
+  for (uint64_t i = 0; i < count; i++) cr_assert(wait_until(pushed_one, &i), "record %llu", (unsigned long long)i);
+}
+
+static void release_all(void) {
+  uint64_t tail = tks__journal_tail(journal);
+  tks__journal_release(journal, tail, tail);
+}
+
+static tks__keeper_stats stats(void) {
+  tks__keeper_stats s;
+  tks__keeper_stats_get(keeper, &s);
+  return s;
+}
+
+static uint64_t files(const char *suffix) {
+  tks__fs_names names;
+  cr_assert_eq(tks__fs_list(dir, &names), 0);
+  uint64_t count = 0;
+  for (size_t i = 0; i < names.count; i++) {
+    size_t length = strlen(names.names[i]), n = strlen(suffix);
+    count += length >= n && strcmp(names.names[i] + length - n, suffix) == 0;
+  }
+  tks__fs_names_free(&names);
+  return count;
+}
+
+static int make_no_segment(tks__fs_op op, const char *path) {
+  return op == TKS__FS_OPEN && strstr(path, ".segment") != NULL ? ENOSPC : 0;
+}
+
+static size_t note_count(void) {
+  (void)pthread_mutex_lock(&noted_lock);
+  size_t count = notes;
+  (void)pthread_mutex_unlock(&noted_lock);
+  return count;
+}
+
+static bool noted_more(void *context) { return note_count() > *(size_t *)context; }
+
+/* As a kill leaves it: a copy of the directory while it is in use, put in its place after an orderly end. No file is being
+ * made meanwhile: the keeper notes after it has made some. */
+static void crash(void) {
+  atomic_store(&tks__fs_fault, make_no_segment);
+  size_t so_far = note_count();
+  tks__keeper_note(keeper);
+  cr_assert(wait_until(noted_more, &so_far));
+  char command[4 * PATH_MAX];
+  (void)snprintf(command, sizeof command, "cp -r '%s' '%s.kept'", dir, dir);
+  cr_assert_eq(system(command), 0);
+  atomic_store(&tks__fs_fault, NULL);
+  (void)stop();
+  (void)snprintf(command, sizeof command, "rm -rf '%s' && mv '%s.kept' '%s'", dir, dir, dir);
+  cr_assert_eq(system(command), 0);
+  forget_names();
+}
+
+/* ------------------------------------------------------------------ in order */
+
+Test(keeper, an_orderly_session_leaves_nothing) {
+  start();
+  cr_assert_eq(files(".segment") > 0, true);
+  cr_assert_eq(files(".names"), 1);
+  push_many(1000);
+  cr_assert_eq(stats().recovered, 0);
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+  start();
+  cr_assert_eq(stop(), 0, "nothing was put");
+  cr_assert_eq(files(""), 0);
+}
+
+static bool has_ahead(void *context) {
+  return atomic_load(&journal->room_end) - tks__journal_tail(journal) >= *(uint64_t *)context;
+}
+
+static bool block_is_free(void *context) {
+  (void)context;
+  return atomic_load(&journal->recycled) >=
+         tks__journal_tail(journal) / (journal->slot_mask + 1) * (journal->slot_mask + 1);
+}
+
+Test(keeper, keeps_ahead_and_uses_files_again) {
+  start();
+  uint64_t two_blocks = 2 * (journal->slot_mask + 1);
+  for (uint64_t i = 0; i < 200; i++) {
+    cr_assert(wait_until(has_ahead, &two_blocks));
+    push_many(journal->slot_mask + 1);
+    release_all();
+    cr_assert(wait_until(block_is_free, NULL));
+    cr_assert_leq(files(".segment"), MIB / (journal->slot_mask + 1) / 64);
+  }
+  cr_assert(path_exists(dir));
+  cr_assert_eq(stop(), 0);
+}
+
+static bool is_full(void *context) {
+  (void)context;
+  push_while_there_is_room();
+  return !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_FULL;
+}
+
+static bool all_noted(void *context) { return atomic_load(&noted_records) == *(uint64_t *)context; }
+
+Test(keeper, never_takes_more_than_journal_bytes_and_says_what_is_lost) {
+  start();
+  cr_assert(wait_until(is_full, NULL));
+  cr_assert_leq(stats().bytes, MIB);
+  uint64_t segment_bytes = TKS__SEGMENT_HEADER_BYTES + (journal->slot_mask + 1) * 64;
+  cr_assert_eq(files(".segment"), MIB / segment_bytes);
+  for (int i = 0; i < 10; i++) cr_assert_neq(tks__journal_lose(journal, 1), 0);
+  uint64_t lost = 10;
+  cr_assert(wait_until(all_noted, &lost));
+  (void)pthread_mutex_lock(&noted_lock);
+  cr_assert_eq(noted[0].cause, TKS_GAP_FULL);
+  cr_assert_eq(noted[noted_count - 1].to_seq, tks__journal_end_seq(journal) - 1);
+  (void)pthread_mutex_unlock(&noted_lock);
+  release_all();
+  push_many(100);
+  cr_assert_leq(stats().bytes, MIB);
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+/* What was made ready for a burst is used up first, slowly; what comes back then is not kept. */
+static bool is_trimmed(void *context) {
+  for (uint64_t i = 0; i < (journal->slot_mask + 1) / 4 && try_push(i); i++) {
+  }
+  release_all();
+  tks__keeper_arm(keeper);
+  return stats().bytes <= *(uint64_t *)context;
+}
+
+Test(keeper, gives_spare_files_back_after_a_burst) {
+  config.journal_bytes = 16 * MIB;
+  start();
+  cr_assert(wait_until(is_full, NULL));
+  cr_assert_gt(stats().bytes, 15 * MIB);
+  release_all();
+  /* Two ahead, two spare, one in use. */
+  uint64_t few = 5 * (TKS__SEGMENT_HEADER_BYTES + (journal->slot_mask + 1) * 64);
+  cr_assert(wait_until(is_trimmed, &few));
+  push_many(journal->slot_mask + 1);
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+Test(keeper, a_scan_delays_a_block_and_no_more) {
+  start();
+  atomic_fetch_add(&journal->pins[atomic_load(&journal->epoch) & 1], 1);
+  uint32_t side = (uint32_t)(atomic_load(&journal->epoch) & 1);
+  uint64_t block = journal->slot_mask + 1, first = stats().first;
+  push_many(block);
+  tks__slot *slots = tks__journal_block(journal, first)->slots;
+  release_all();
+  linger_ms(20);
+  cr_assert_neq(tks__slot_stamp(&slots[0]), 0, "pinned");
+  atomic_fetch_sub(&journal->pins[side], 1);
+  push_many(3 * block);
+  release_all();
+  cr_assert(wait_until(block_is_free, NULL));
+  cr_assert_eq(stop(), 0);
+}
+
+/* ------------------------------------------------------------------- failures */
+
+static _Atomic int failing_op, failing_errno = ENOSPC;
+static _Atomic int64_t countdown;
+static _Atomic uint64_t failures, calls[TKS__FS_REMOVE + 1];
+static int fail_op(tks__fs_op op, const char *path) {
+  (void)path;
+  atomic_fetch_add(&calls[op], 1);
+  if ((int)op != atomic_load(&failing_op)) return 0;
+  atomic_fetch_add(&failures, 1);
+  return atomic_load(&failing_errno);
+}
+
+static int fail_at_zero(tks__fs_op op, const char *path) {
+  (void)op;
+  (void)path;
+  return atomic_fetch_sub(&countdown, 1) == 0 ? atomic_load(&failing_errno) : 0;
+}
+
+static bool cannot_grow(void *context) {
+  (void)context;
+  push_while_there_is_room();
+  return !tks__journal_can_grow(journal) && atomic_load(&journal->loss_cause) == TKS_GAP_JOURNAL;
+}
+
+Test(keeper, a_file_that_cannot_be_made_is_a_loss_of_its_own_and_tried_again) {
+  start();
+  atomic_store(&failing_op, TKS__FS_ALLOCATE);
+  atomic_store(&tks__fs_fault, fail_op);
+  cr_assert(wait_until(cannot_grow, NULL));
+  cr_assert_gt(failures, 0);
+  cr_assert_neq(tks__journal_lose(journal, 1), 0);
+  uint64_t one = 1;
+  cr_assert(wait_until(all_noted, &one));
+  (void)pthread_mutex_lock(&noted_lock);
+  cr_assert_eq(noted[0].cause, TKS_GAP_JOURNAL);
+  (void)pthread_mutex_unlock(&noted_lock);
+  atomic_store(&tks__fs_fault, NULL);
+  push_many(100); /* nobody releases anything: it tries by itself */
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+static bool synced_all(void *context) {
+  (void)context;
+  tks__keeper_arm(keeper);
+  return stats().synced == tks__journal_tail(journal);
+}
+
+static bool failed_some(void *context) {
+  tks__keeper_arm(keeper);
+  return atomic_load(&failures) > *(uint64_t *)context;
+}
+
+Test(keeper, syncs_what_is_published) {
+  start();
+  uint64_t before = stats().synced;
+  cr_assert_eq(before, tks__journal_tail(journal));
+  push_many(700);
+  cr_assert(wait_until(synced_all, NULL));
+  atomic_fetch_add(&journal->tail, 1); /* claimed, and not filled */
+  push_many(3);
+  tks__keeper_arm(keeper);
+  linger_ms(20);
+  cr_assert_eq(stats().synced, before + 700, "nothing behind a record that is not there yet");
+  tks__journal_release(journal, before + 704, before + 704);
+  cr_assert_eq(stats().synced, before + 704, "what the sinks have is safe");
+  cr_assert_eq(stop(), 0);
+}
+
+Test(keeper, a_failed_sync_is_not_believed_when_a_later_one_succeeds) {
+  start();
+  push_many(10);
+  cr_assert(wait_until(synced_all, NULL));
+  uint64_t before = stats().synced, none = 0;
+  atomic_store(&failing_op, TKS__FS_SYNC);
+  atomic_store(&failing_errno, EIO);
+  atomic_store(&tks__fs_fault, fail_op);
+  push_many(10);
+  cr_assert(wait_until(failed_some, &none));
+  atomic_store(&tks__fs_fault, NULL);
+  push_many(10);
+  tks__keeper_arm(keeper);
+  linger_ms(30);
+  cr_assert_eq(stats().synced, before, "the system may have given up what it could not write");
+  tks__journal_release(journal, before + 20, before + 30);
+  cr_assert(wait_until(synced_all, NULL), "the sinks have the part that failed");
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
+Test(keeper, without_journal_sync_ms_nothing_is_synced) {
+  config.journal_sync_ms = 0;
+  start();
+  atomic_store(&failing_op, -1);
+  atomic_store(&tks__fs_fault, fail_op);
+  push_many(100);
+  tks__keeper_arm(keeper);
+  linger_ms(20);
+  cr_assert_eq(stats().synced, stats().first);
+  cr_assert_eq(calls[TKS__FS_SYNC], 0);
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
+/* Each call and each allocation fails once at a start with something to recover: nothing is lost, nothing left over. */
+Test(keeper, a_failed_start_loses_nothing) {
+  start();
+  push_many(300);
+  crash();
+  for (int memory = 0; memory < 2; memory++) {
+    for (int64_t n = 0;; n++) {
+      uint64_t before = files(".segment");
+      atomic_store(&countdown, n);
+      atomic_store(&failing_errno, EIO);
+      if (memory) fail_allocation((uint64_t)n);
+      else atomic_store(&tks__fs_fault, fail_at_zero);
+      int code = try_start(NULL);
+      if (code == TKS_OK) {
+        cr_assert_eq(stats().recovered, 300);
+        cr_assert_eq(stop(), 300, "nobody has read them");
+      }
+      atomic_store(&tks__fs_fault, NULL);
+      bool failed = memory ? allocations_work() : atomic_load(&countdown) < 0;
+      if (code != TKS_OK) {
+        cr_assert(code == TKS_ENOMEM || code == TKS_EIO, "%d", code);
+        cr_assert_eq(files(".segment"), before, "%s %lld", memory ? "allocation" : "call", (long long)n);
+        forget_names();
+        start();
+        cr_assert_eq(stats().recovered, 300);
+        cr_assert_eq(stop(), 300);
+      }
+      forget_names();
+      if (!failed) {
+        cr_assert_gt(n, 10);
+        break;
+      }
+    }
+  }
+}
+
+/* --------------------------------------------------------------- what is left */
+
+static void check_recovered(uint64_t from_seq, uint64_t count) {
+  static tks__record records[100000];
+  tks__journal_part part;
+  tks__journal_read(journal, stats().first, count, records, &part);
+  cr_assert_eq(part.count, count);
+  for (uint64_t i = 0; i < count; i++) {
+    cr_assert_eq(records[i].seq, from_seq + i);
+    cr_assert_eq(records[i].recv_ns, (int64_t)i);
+    cr_assert_eq(records[i].symbol, tks__names_find(&symbols.names, "EURUSD", 6));
+  }
+  cr_assert_eq(stats().recovered, count);
+}
+
+Test(keeper, what_no_sink_has_at_the_end_is_there_the_next_time) {
+  for (int crashed = 0; crashed < 2; crashed++) {
+    uint64_t from = first_seq;
+    start();
+    push_many(2500);
+    if (crashed) crash();
+    else cr_assert_eq(stop(), 2500);
+    forget_names();
+    (void)symbol("another");
+    start();
+    check_recovered(from, 2500);
+    cr_assert_eq(stats().recovered + stats().holes, journal->live_from - stats().first);
+    push_many(10);
+    tks__journal_release(journal, stats().first + 1300, tks__journal_tail(journal));
+    cr_assert_eq(stop(), 1210, "of both sessions");
+    forget_names();
+    start();
+    cr_assert_eq(stats().recovered, 2510 - 1024, "files go when all of them is durable");
+    release_all();
+    cr_assert_eq(stop(), 0);
+    cr_assert_eq(files(""), 0);
+  }
+}
+
+/* The session before may have been killed before its sync. */
+Test(keeper, recovered_records_do_not_count_as_synced_until_they_are) {
+  start();
+  push_many(300);
+  crash();
+  config.journal_sync_ms = 3600000;
+  start();
+  cr_assert_eq(stats().synced, stats().first);
+  cr_assert_eq(stop(), 300);
+  forget_names();
+  config.journal_sync_ms = 1;
+  start();
+  uint64_t none = 0;
+  cr_assert(wait_until(synced_all, NULL));
+  cr_assert_eq(stop(), 300);
+  forget_names();
+  atomic_store(&failing_op, -1);
+  atomic_store(&failing_errno, EIO);
+  start();
+  atomic_store(&failing_op, TKS__FS_SYNC);
+  atomic_store(&tks__fs_fault, fail_op);
+  cr_assert(wait_until(failed_some, &none));
+  release_all();
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(stop(), 0);
+}
+
+Test(keeper, reopened_without_a_journal_after_a_crash) {
+  uint64_t from = first_seq;
+  start();
+  push_many(300);
+  crash();
+  config.journal = 0;
+  start();
+  check_recovered(from, 300);
+  push_many(20);
+  cr_assert_eq(stop(), 300, "what was in memory alone is not kept");
+  forget_names();
+  start();
+  check_recovered(from, 300);
+  cr_assert_eq(stats().bytes, 0);
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+Test(keeper, torn_records_are_noted_and_their_file_stays_until_they_are) {
+  start();
+  push_many(2);
+  journal->blocks[1].slots[0].body.bid += 1;
+  journal->blocks[1].slots[1].body.bid += 1;
+  crash();
+  atomic_store(&refuse_notes, true);
+  start();
+  cr_assert_eq(stats().recovered, 0);
+  cr_assert_eq(noted_records, 2);
+  cr_assert_eq(noted[0].cause, TKS_GAP_RECOVERY);
+  cr_assert_eq(stop(), 0);
+  forget_names();
+  uint64_t left = files(".segment");
+  cr_assert_eq(left > 0, true);
+  atomic_store(&refuse_notes, false);
+  start();
+  cr_assert_eq(noted_records, 4);
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+Test(keeper, a_note_that_was_refused_is_tried_again_until_the_end) {
+  start();
+  atomic_store(&refuse_notes, true);
+  tks__keeper_note(keeper);
+  size_t one = 1;
+  cr_assert(wait_until(noted_more, &one));
+  size_t so_far = note_count();
+  cr_assert_eq(stop(), 0);
+  cr_assert_gt(notes, so_far, "at the end once more, without delay");
+  cr_assert_eq(noted_count, 0);
+}
+
+/* ------------------------------------------------------------------- in memory */
+
+Test(keeper, in_memory_there_is_room_for_queue_and_backlog_and_no_file) {
+  static const uint32_t sizes[][2] = {{16, 0}, {16, 100}, {1000, 0}, {10000, 100000}};
+  config.journal = 0;
+  for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    config.queue_records = sizes[i][0];
+    config.backlog_records = sizes[i][1];
+    uint64_t room = (uint64_t)config.queue_records + config.backlog_records;
+    start();
+    push_many(room);
+    cr_assert(wait_until(is_full, NULL));
+    cr_assert_leq(tks__journal_tail(journal) - stats().first, room + 2 * (journal->slot_mask + 1));
+    for (int round = 0; round < 3; round++) {
+      release_all();
+      push_many(room);
+    }
+    cr_assert_eq(stats().bytes, 0);
+    cr_assert_eq(stop(), 0);
+    cr_assert_not(path_exists(dir));
+  }
+}
