@@ -115,7 +115,7 @@ func (s SinkState) String() string {
 	return "unknown"
 }
 
-// SinkStats is one sink. For each: Accepted + Recovered of the store = Written + Backlog + Queued + Lost + Dropped.
+// SinkStats is one sink. For each: Accepted + Recovered of the store = Written + Backlog + Lost + Dropped.
 type SinkStats struct {
 	Sink       Backend // SQLite or JSON
 	State      SinkState
@@ -171,7 +171,7 @@ type Stats struct {
 	RefusedMemory   uint64
 	Dropped         uint64 // no room: in memory, lost to every sink
 	Blocked         uint64 // puts that had to wait for room
-	Queued          uint64 // no sink has taken them yet
+	Held            uint64 // in the journal (or queue), since some sink does not have them durably
 	Wakeups         uint64 // of the writer by Put: system calls made by putting threads
 	FirstSeq        uint64 // the first sequence number of this session
 	LastSeq         uint64 // the last one given out; FirstSeq - 1 if none
@@ -184,7 +184,6 @@ type Stats struct {
 	ReadConnections uint64       // open now
 	Sinks           [2]SinkStats // SQLite, JSON; State SinkOff if not configured
 	Recovered       uint64       // found in the journal when the store was opened
-	Held            uint64       // in the journal (or queue), since some sink does not have them durably
 	JournalBytes    uint64       // the journal's files on disk; 0 without a journal
 	JournalSeq      uint64       // all up to here is synced in the journal, or durable, or lost
 	JournalStalls   uint64       // puts that waited for the next journal file to be prepared

@@ -124,7 +124,7 @@ static bool is_sick(const tks_sink_stats *s) {
 static bool written_or_sick(const tks_store_stats *stats, void *context) {
   (void)context;
   for (int i = 0; i < 2; i++)
-    if (on(&stats->sinks[i]) && !is_sick(&stats->sinks[i]) && stats->sinks[i].backlog + stats->queued > 0) return false;
+    if (on(&stats->sinks[i]) && !is_sick(&stats->sinks[i]) && stats->sinks[i].backlog > 0) return false;
   return true;
 }
 

@@ -305,7 +305,7 @@ static void all_together(uint32_t backend, uint32_t policy, uint32_t queue_recor
   store_flush(store);
   stats = store_stats(store);
   cr_assert(store_adds_up(&stats));
-  cr_assert_eq(stats.queued, 0);
+  cr_assert_eq(stats.held, 0);
   cr_assert_eq(stats.durable_seq, stats.last_seq);
   uint64_t seen = 0;
   for (uint32_t symbol = 1; symbol <= SYMBOLS; symbol++) {

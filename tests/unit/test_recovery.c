@@ -191,7 +191,7 @@ Test(recovery, what_is_no_sound_segment_is_set_aside) {
   leave_segment("1-1.segment", 1, 1000, 10);
   leave_segment("1-2.segment", 1, 2000, 10);
   cr_assert_eq(truncate(file("1-2.segment"), TKS__SEGMENT_HEADER_BYTES + 10 * 64), 0);
-  write_file(file("1-3.segment"), "", 0);
+  write_file(file("1-3.segment"), "TKSJRNL1", 8);
   write_file(file("1-4.segment"), "something else", 14);
   tks__segment *segment;
   cr_assert_eq(tks__segment_create(file("1-5.segment"), SLOTS, "another store, of thirty-two byte", 1, &segment), 0);
@@ -199,7 +199,7 @@ Test(recovery, what_is_no_sound_segment_is_set_aside) {
   leave_segment("1-6.segment", 1, 3000, 10);
   size_t length;
   char *bytes = read_file(file("1-6.segment"), &length);
-  bytes[33] ^= 1; /* base_seq */
+  bytes[offsetof(tks__segment_header, session)] ^= 1;
   write_file(file("1-6.segment"), bytes, length);
   free(bytes);
   cr_assert_eq(symlink("1-1.segment", file("1-7.segment")), 0);

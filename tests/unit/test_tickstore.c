@@ -1370,7 +1370,7 @@ Test(tickstore, stats_count_what_happened) {
   cr_assert_eq(stats.accepted, 2);
   cr_assert_eq(stats.throttled, 39);
   cr_assert_eq(stats.refused, 1);
-  cr_assert_eq(stats.queued, 0);
+  cr_assert_eq(stats.held, 0);
   cr_assert_eq(stats.last_seq, 2);
   cr_assert_eq(stats.durable_seq, 2);
   cr_assert_eq(stats.durable_lag_ms, 0);

@@ -334,7 +334,7 @@ func (ts *OptimizedTickStore) GetStorageStats() map[string]interface{} {
 		result[sink.Sink.String()] = map[string]interface{}{
 			"ticks_written":  int64(sink.Written),
 			"write_errors":   int64(sink.Errors),
-			"queue_size":     int64(stats.Queued + sink.Backlog),
+			"queue_size":     int64(sink.Backlog),
 			"queue_capacity": int64(queueCapacity),
 			"state":          sink.State.String(),
 			"last_error":     lastError,

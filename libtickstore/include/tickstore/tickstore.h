@@ -464,13 +464,13 @@ typedef enum tks_sink_state {
 /* Upper bound of bucket i of a flush-time histogram, in microseconds: 64 << i; the last bucket has none. */
 #define TKS_FLUSH_BUCKETS 18
 
-/* One sink. For each: accepted + recovered by the store = written + backlog + queued + lost + dropped. */
+/* One sink. For each: accepted + recovered by the store = written + backlog + lost + dropped. */
 typedef struct tks_sink_stats {
   uint32_t sink;    /* TKS_SQLITE or TKS_JSON */
   uint32_t state;   /* tks_sink_state */
   uint64_t written; /* records handed to the sink and committed */
   uint64_t lost;    /* records it will never hold: see tks_gaps */
-  uint64_t backlog; /* some sink has taken them, not yet written here */
+  uint64_t backlog; /* accepted, not yet written here */
   uint64_t batches; /* successful writes; one may hold many batch_records under load */
   uint64_t retries;
   uint64_t errors;
@@ -507,7 +507,7 @@ typedef struct tks_store_stats {
   uint64_t refused_memory;
   uint64_t dropped;        /* no room: in the ring, lost to every sink */
   uint64_t blocked;        /* puts that had to wait for room */
-  uint64_t queued;         /* no sink has taken them yet */
+  uint64_t held;           /* in the journal (or queue), since some sink does not have them durably */
   uint64_t wakeups;        /* of the writer by put: system calls made by putting threads */
   uint64_t first_seq;      /* the first sequence number of this session */
   uint64_t last_seq;       /* the last one given out; first_seq - 1 if none */
@@ -520,7 +520,6 @@ typedef struct tks_store_stats {
   uint64_t read_connections; /* open now */
   tks_sink_stats sinks[2];   /* SQLite, JSON; state TKS_SINK_OFF if not configured */
   uint64_t recovered;        /* found in the journal when the store was opened */
-  uint64_t held;             /* in the journal (or queue), since some sink does not have them durably */
   uint64_t journal_bytes;    /* the journal's files on disk; 0 without a journal */
   uint64_t journal_seq;      /* all up to here is synced in the journal, or durable, or lost */
   uint64_t journal_stalls;   /* puts that waited for the next journal file to be prepared */

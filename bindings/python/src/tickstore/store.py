@@ -89,7 +89,7 @@ class SymbolInfo(NamedTuple):
 
 
 class SinkStats(NamedTuple):
-    """One sink: accepted + recovered by the store = written + backlog + queued + lost + dropped."""
+    """One sink: accepted + recovered by the store = written + backlog + lost + dropped."""
 
     sink: str  #: "sqlite" or "json"
     state: str  #: "off", "ok", "retrying" or "degraded"
@@ -132,7 +132,7 @@ class Stats(NamedTuple):
     refused_memory: int
     dropped: int
     blocked: int
-    queued: int
+    held: int  #: in the journal (or queue), since some sink does not have them durably
     wakeups: int
     first_seq: int
     last_seq: int
@@ -145,7 +145,6 @@ class Stats(NamedTuple):
     read_connections: int
     sinks: Tuple[SinkStats, ...]  #: SQLite, JSON
     recovered: int  #: found in the journal when the store was opened
-    held: int  #: in the journal (or queue), since some sink does not have them durably
     journal_bytes: int  #: the journal's files on disk; 0 without a journal
     journal_seq: int  #: all up to here is synced in the journal, or durable, or lost
     journal_stalls: int  #: puts that waited for the next journal file to be prepared
