@@ -202,7 +202,7 @@ static void check_day(const put_record *first, size_t count) {
   date_of(first->ts_ns, date);
   store_day_path(dir, date, path);
   check_single_file(path);
-  cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), count, "%s", date);
+  cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), (int64_t)count, "%s", date);
   for (size_t i = 0; i < count; i++) {
     (void)snprintf(sql, sizeof sql,
                    "SELECT COUNT(*) FROM ticks WHERE id = %llu AND timestamp_ns = %lld AND symbol = 'S%u'",
