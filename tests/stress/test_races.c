@@ -228,7 +228,7 @@ static void open_store(uint32_t backend) {
   for (int i = 1; i <= SYMBOLS; i++) {
     char name[8];
     (void)snprintf(name, sizeof name, "S%d", i);
-    cr_assert_eq(store_symbol(store, name), i);
+    cr_assert_eq(store_symbol(store, name), (uint32_t)i);
   }
 }
 
@@ -325,7 +325,8 @@ Test(races, threads_come_and_go) {
     (void)alarm(ROUND_LIMIT_S);
     pthread_t threads[AT_ONCE];
     for (int i = 0; i < AT_ONCE; i++) {
-      visitors[i] = (visitor){.a = {.dice = random_fork(&dice, number++)}, .calls = 1 + (unsigned)(number % 5)};
+      visitors[i] = (visitor){.a = {.dice = random_fork(&dice, number)}, .calls = 1 + (unsigned)(number % 5)};
+      number++;
       threads[i] = start_thread(visitor_main, &visitors[i]);
     }
     for (int i = 0; i < AT_ONCE; i++) {
