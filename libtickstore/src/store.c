@@ -129,7 +129,7 @@ static void count_up(_Atomic uint64_t *counter) {
 enum { NO_ROOM = -1000 }; /* in the journal; not a status that leaves this file */
 
 /* How long a put waits for the next block of the journal that the keeper is preparing, at most, before queue_policy applies. */
-#define STALL_NS (100 * TKS__NS_PER_MS)
+#define STALL_NS (2 * TKS__NS_PER_S)
 
 /* Throttle, journal, ring, under the symbol's lock. `lose`: where there is no room, into the ring only. */
 static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *record, bool lose) {

@@ -870,6 +870,20 @@ Test(dayfile, triggers_are_left_alone) {
   close_reader();
 }
 
+/* A table of that name would stand before the one that rows are read from. */
+Test(dayfile, a_table_by_the_name_of_the_feed) {
+  static const char *const tables[] = {"CREATE TABLE tks_feed AS SELECT * FROM quote;",
+                                       "CREATE VIEW TKS_Feed AS SELECT * FROM quote;"};
+  for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+    open_day();
+    cr_assert_eq(write_run("X", 1, 2), TKS_OK);
+    seal();
+    run_sql(tables[i]);
+    must_refuse(TKS_EDAYFILE, tables[i]);
+    (void)unlink(path);
+  }
+}
+
 Test(dayfile, a_newer_format) {
   open_day();
   seal();

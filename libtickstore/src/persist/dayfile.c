@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/memory.h"
 #include "base/utc.h"
+#include "persist/feed.h"
 
 /* The key carries milliseconds as a column of its own, so that "timestamp BETWEEN ..." on the view is an index search.
  * Prices have no declared type: in a REAL column SQLite stores whole numbers as integers, and -0.0 becomes 0.0. */
@@ -38,7 +39,7 @@ enum {
   COUNT_SYMBOL,
   FIND_SOURCE,
   ADD_SOURCE,
-  ADD_QUOTE,
+  ADD_QUOTES,
   SET_LAST_SEQ,
   BEGIN,
   COMMIT,
@@ -52,8 +53,10 @@ static const char *const SQL[STATEMENTS] = {
                      " last_ns = max(ifnull(last_ns, ?4), ?4) WHERE id = ?1",
     [FIND_SOURCE] = "SELECT id FROM source WHERE name = ?1",
     [ADD_SOURCE] = "INSERT INTO source(name) VALUES(?1)",
-    [ADD_QUOTE] = "INSERT INTO quote(symbol_id, ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size,"
-                  " recv_ns) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    /* OR FAIL: what went in before an error goes with the transaction, so SQLite need not keep what it takes to undo it. */
+    [ADD_QUOTES] = "INSERT OR FAIL INTO quote(symbol_id, ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size,"
+                   " ask_size, recv_ns) SELECT symbol_id, ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size,"
+                   " ask_size, recv_ns FROM tks_feed",
     [SET_LAST_SEQ] = "UPDATE meta SET value = ?1 WHERE key = 'last_seq'",
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
@@ -71,6 +74,7 @@ struct tks__dayfile {
   sqlite3_stmt *statements[STATEMENTS];
   id_map symbols;
   id_map sources;
+  tks__feed feed; /* what ADD_QUOTES reads */
   uint64_t last_seq;
   uint64_t patience; /* the log is begun anew when it is larger than this; 0 = than its limit */
   int32_t day;
@@ -280,6 +284,16 @@ static int prepare_all(tks__dayfile *file, tks_error *error) {
   return TKS_OK;
 }
 
+/* A table of the file would stand before ours of that name, and the records go nowhere. */
+static int attach_feed(tks__dayfile *file, tks_error *error) {
+  int64_t taken = 0;
+  int rc = read_integer(file->db, "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'tks_feed' COLLATE NOCASE", &taken);
+  if (rc == SQLITE_OK) rc = tks__feed_attach(file->db, &file->feed);
+  if (rc != SQLITE_OK) return fail(file, rc, "cannot prepare", error);
+  if (taken != 0) return tks__fail(error, TKS_EDAYFILE, 0, "%s has a table tks_feed: not a day file", file->path);
+  return TKS_OK;
+}
+
 static int open_impl(tks__dayfile *file, tks_error *error) {
   tks__layout_day_file(file->options->layout, file->day, file->path);
   char directory[TKS__PATH_MAX];
@@ -299,6 +313,7 @@ static int open_impl(tks__dayfile *file, tks_error *error) {
   /* A day file has no triggers. What somebody has put there must not decide what becomes of a record. */
   (void)sqlite3_db_config(file->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
   int code = tks__dayfile_check(file->db, file->path, file->day, error);
+  if (code == TKS_OK) code = attach_feed(file, error);
   if (code == TKS_OK) code = enter_wal_mode(file, error);
   if (code == TKS_OK) code = configure(file, error);
   if (code == TKS_OK) code = prepare_all(file, error);
@@ -378,46 +393,18 @@ static int map_id(tks__dayfile *file, id_map *map, const tks__names *names, int 
   return rc;
 }
 
-static int bind_price(sqlite3_stmt *statement, int column, double price) {
-  return isnan(price) ? sqlite3_bind_null(statement, column) : sqlite3_bind_double(statement, column, price);
-}
-
-/* A whole number takes fewer bytes as an integer; the column's affinity gives it back as a double. */
-static int bind_size(sqlite3_stmt *statement, int column, double size) {
-  int64_t whole = size < 1e15 ? (int64_t)size : 0;
-  return (double)whole == size ? sqlite3_bind_int64(statement, column, whole)
-                               : sqlite3_bind_double(statement, column, size);
-}
-
-static int add_quote(tks__dayfile *file, uint32_t symbol_id, const tks__record *r) {
-  sqlite3_stmt *s = file->statements[ADD_QUOTE];
-  uint32_t source_id = 0;
-  int rc = SQLITE_OK;
-  if (r->source != 0)
-    rc = map_id(file, &file->sources, file->options->sources, FIND_SOURCE, ADD_SOURCE, r->source, &source_id);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 1, symbol_id);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(r->ts_ns));
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(r->ts_ns));
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, (int64_t)r->seq);
-  if (rc == SQLITE_OK) rc = bind_price(s, 5, r->bid);
-  if (rc == SQLITE_OK) rc = bind_price(s, 6, r->ask);
-  if (rc == SQLITE_OK) rc = r->source != 0 ? sqlite3_bind_int64(s, 7, source_id) : sqlite3_bind_null(s, 7);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, r->flags);
-  if (rc == SQLITE_OK) rc = bind_size(s, 9, r->bid_size);
-  if (rc == SQLITE_OK) rc = bind_size(s, 10, r->ask_size);
-  if (rc == SQLITE_OK) rc = r->recv_ns != 0 ? sqlite3_bind_int64(s, 11, r->recv_ns) : sqlite3_bind_null(s, 11);
-  return rc == SQLITE_OK ? run(file, ADD_QUOTE) : rc;
-}
-
-/* Writes one symbol's records and its counts. */
-static int write_symbol(tks__dayfile *file, const tks__record *const *records, size_t count) {
+/* The file's ids of all that occurs, and what the records add to their symbols' counts. */
+static int note_names(tks__dayfile *file, const tks__record *const *records, size_t count) {
   uint32_t id = 0;
-  int rc = map_id(file, &file->symbols, file->options->symbols, FIND_SYMBOL, ADD_SYMBOL, records[0]->symbol, &id);
   int64_t first = INT64_MAX, last = INT64_MIN;
+  int rc = map_id(file, &file->symbols, file->options->symbols, FIND_SYMBOL, ADD_SYMBOL, records[0]->symbol, &id);
   for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
-    rc = add_quote(file, id, records[i]);
-    if (records[i]->ts_ns < first) first = records[i]->ts_ns;
-    if (records[i]->ts_ns > last) last = records[i]->ts_ns;
+    const tks__record *r = records[i];
+    uint32_t source_id;
+    if (r->source != 0)
+      rc = map_id(file, &file->sources, file->options->sources, FIND_SOURCE, ADD_SOURCE, r->source, &source_id);
+    if (r->ts_ns < first) first = r->ts_ns;
+    if (r->ts_ns > last) last = r->ts_ns;
   }
   sqlite3_stmt *s = file->statements[COUNT_SYMBOL];
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 1, id);
@@ -425,6 +412,12 @@ static int write_symbol(tks__dayfile *file, const tks__record *const *records, s
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, first);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, last);
   return rc == SQLITE_OK ? run(file, COUNT_SYMBOL) : rc;
+}
+
+static int add_quotes(tks__dayfile *file, const tks__record *const *records, size_t count) {
+  file->feed =
+      (tks__feed){.records = records, .count = count, .symbol_ids = file->symbols.ids, .source_ids = file->sources.ids};
+  return run(file, ADD_QUOTES);
 }
 
 /* SQLite begins the log anew only when a checkpoint finds no reader in it. Where reads overlap there is always one, though each is
@@ -447,9 +440,10 @@ int tks__dayfile_write(tks__dayfile *file, const tks__record *const *records, si
   for (size_t i = 0; i < count && rc == SQLITE_OK;) {
     size_t end = i + 1;
     while (end < count && records[end]->symbol == records[i]->symbol) end++;
-    rc = write_symbol(file, records + i, end - i);
+    rc = note_names(file, records + i, end - i);
     i = end;
   }
+  if (rc == SQLITE_OK) rc = add_quotes(file, records, count);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(file->statements[SET_LAST_SEQ], 1, (int64_t)last_seq);
   if (rc == SQLITE_OK) rc = run(file, SET_LAST_SEQ);
   if (rc != SQLITE_OK) return fail(file, rc, "cannot insert into", error);
