@@ -147,7 +147,7 @@ typedef enum tks_preset {
   TKS_PRESET_DEVELOPMENT = 2, /* JSON, rings of 1,000, flush every 500 ms, log level debug */
 } tks_preset;
 
-/* What put does when all of journal_bytes is in use or the journal cannot be extended (without it: when the queue is full). */
+/* What put does when all of journal_bytes is in use or the journal cannot be extended; without it, when the queue is full. */
 typedef enum tks_queue_policy {
   TKS_QUEUE_DROP = 0,  /* keep it in the ring only, count it, return TKS_EQUEUEFULL */
   TKS_QUEUE_BLOCK = 1, /* wait up to block_limit_ms for room, then as above */
@@ -249,8 +249,8 @@ typedef struct tks_config {
                                waits there for as long as a sink lacks it. 0: in memory only. Default 1 */
   uint32_t journal_sync_ms; /* how often the journal is synced, so the most that power loss takes; 0 = never,
                                up to 3,600,000. Default 1,000 */
-  uint64_t journal_bytes; /* the most that it takes on disk, besides what a crash left there, 1 MiB to 2^40; when all of
-                               it is in use, queue_policy applies. Default 1 GiB */
+  uint64_t journal_bytes;   /* the most that it takes on disk, besides what a crash left there, 1 MiB to 2^40; when
+                               all of it is in use, queue_policy applies. Default 1 GiB */
 } tks_config;
 
 /* Fills `config` with a preset. `size` is the caller's sizeof(tks_config): fields beyond it are not touched.
@@ -330,8 +330,9 @@ TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capac
 /* ------------------------------------------------------------- publishing */
 
 /* Gives one quote to the store. Makes no system call in the common case; at the first record after idleness, and once for
- * many under load, it wakes one of the library's threads. It waits only where there is no room: under TKS_QUEUE_BLOCK up to block_limit_ms, under TKS_QUEUE_DROP
- * up to 100 ms while the next journal file is being prepared (journal_stalls counts these), not at all otherwise.
+ * many under load, it wakes one of the library's threads. It waits only where there is no room: under TKS_QUEUE_BLOCK up to
+ * block_limit_ms; under TKS_QUEUE_DROP up to 100 ms, and only while the next part of the journal is being prepared
+ * (journal_stalls counts these waits).
  * `quote` is copied. *seq (may be NULL) becomes its sequence number when accepted, 0 otherwise.
  * Returns TKS_OK; TKS_THROTTLED or TKS_CROSSED_DROPPED (not stored, by configuration);
  * TKS_ESYMBOL, TKS_ESOURCE, TKS_ESIDES, TKS_EPRICE, TKS_ESIZE, TKS_ETIME, TKS_ECROSSED (refused, no effect but
