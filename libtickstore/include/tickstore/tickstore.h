@@ -543,11 +543,12 @@ typedef enum tks_gap_cause {
   TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
 } tks_gap_cause;
 
-/* A run of sequence numbers of which records were lost. 72 bytes. */
+/* A run of losses that belong together: `records` of the numbers from from_seq to to_seq. Where there was room for a moment in between, or
+ * the journal was damaged in several places, some between them may be sound. 72 bytes. */
 typedef struct tks_gap {
-  uint64_t from_seq; /* the first and the last one lost; between them none was written */
+  uint64_t from_seq; /* the first and the last one lost */
   uint64_t to_seq;
-  uint64_t records; /* how many of them were records; 0 = not known */
+  uint64_t records; /* how many were lost; 0 = not known */
   int64_t first_ns; /* calendar time of the first and the last loss */
   int64_t last_ns;
   uint32_t cause;  /* tks_gap_cause */
