@@ -82,7 +82,7 @@ static void on_log(void *context, int32_t level, const char *message, size_t len
   fprintf(stderr, "tickstore demo: %.*s\n", (int)length, message);
 }
 
-/* As in production, but for two things: a full queue makes the market wait, because the demo checks that every quote
+/* As in production, but for two things: a full journal makes the market wait, because the demo checks that every quote
  * arrives; and it is flushed twice a second, because somebody is looking. */
 static tks_store *open_store(const char *path) {
   tks_config config;

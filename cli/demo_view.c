@@ -113,7 +113,7 @@ static void draw_block(demo_view *view, const tks_store_stats *stats, int64_t no
 static void print_line(const demo_view *view, const tks_store_stats *stats, int64_t now) {
   char rate[HUMAN_MAX], received[HUMAN_MAX], throttled[HUMAN_MAX], written[HUMAN_MAX], wal[HUMAN_MAX];
   const tks_sink_stats *sink = &stats->sinks[0];
-  printf("%4.1f s  %s/s  received %s  throttled %s  queued %" PRIu64 "  written %s  durable %" PRIu64 " (%" PRIu64
+  printf("%4.1f s  %s/s  received %s  throttled %s  waiting %" PRIu64 "  written %s  durable %" PRIu64 " (%" PRIu64
          " ms behind)  WAL %s\n",
          (double)(now - view->started_ns) / 1e9, human_count((uint64_t)view->rate, rate),
          human_count(stats->received, received), human_count(stats->throttled, throttled), sink->backlog,

@@ -1,6 +1,7 @@
 /* gaps.c - tickstore gaps: every loss of accepted quotes. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 #include "output.h"
@@ -74,7 +75,7 @@ int cmd_gaps(int argc, char **argv) {
   for (int option; (option = cli_option(argc, argv, ":h", known, help, &exit_code)) != -1;) {
     if (option == CLI_STOP) return exit_code;
     if (option == STORE) path = optarg;
-    else if (option == SINCE && !cli_parse_count(optarg, INT64_MAX, &since)) {
+    else if (option == SINCE && strcmp(optarg, "0") != 0 && !cli_parse_count(optarg, INT64_MAX, &since)) {
       return cli_usage_error(argv[0], "--since %s: not a sequence number", optarg);
     } else if (option == FORMAT && !cli_parse_format(optarg, false, &format)) {
       return cli_usage_error(argv[0], "--format %s: not table, csv or json", optarg);

@@ -33,7 +33,7 @@ const (
 	ErrIO          Code = -10 // input/output error; Detail has the errno or SQLite's extended code
 	ErrDiskFull    Code = -11 // no space left on the device
 	ErrTimeout     Code = -12 // the time limit ran out first
-	ErrQueueFull   Code = -13 // the queue is full: the quote is in memory but will not be written
+	ErrQueueFull   Code = -13 // no room: the quote is in memory but will not be written
 	ErrNameEmpty   Code = -14 // the name is empty
 	ErrNameLong    Code = -15 // the name is longer than 64 bytes
 	ErrNameControl Code = -16 // the name contains a control character

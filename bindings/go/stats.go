@@ -218,9 +218,9 @@ func (c GapCause) String() string {
 
 // Gap is a run of sequence numbers of which quotes were lost.
 type Gap struct {
-	FromSeq uint64 // the first and the last one lost; between them none was written
+	FromSeq uint64 // the first and the last one lost
 	ToSeq   uint64
-	Records uint64 // how many of them were quotes; 0 = not known
+	Records uint64 // how many were lost; 0 = not known
 	FirstNS int64  // calendar time of the first and the last loss, nanoseconds since 1970-01-01T00:00:00Z
 	LastNS  int64
 	Cause   GapCause

@@ -136,7 +136,7 @@ type BatchResult struct {
 	Throttled      uint64 // repeats, skipped
 	CrossedDropped uint64 // crossed, skipped by configuration
 	Refused        uint64
-	Dropped        uint64 // the queue was full
+	Dropped        uint64 // no room in the journal (or queue)
 	FirstSeq       uint64 // of the accepted ones, 0 if none; other goroutines' quotes may lie between
 	LastSeq        uint64
 	FirstBad       uint64 // index of the first refused or dropped one; meaningful if there is one

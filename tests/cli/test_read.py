@@ -26,7 +26,7 @@ DATA = pathlib.Path(os.environ.get("TICKSTORE_TEST_DATA", "/nonexistent"))
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 START = int(datetime(2026, 1, 18, tzinfo=timezone.utc).timestamp()) * SECOND
-SUBCOMMANDS = ["import", "symbols", "recent", "range", "sql", "stats", "doctor", "demo"]
+SUBCOMMANDS = ["import", "symbols", "recent", "range", "sql", "stats", "gaps", "doctor", "demo"]
 COLUMNS = ["time", "symbol", "bid", "ask", "bid_size", "ask_size", "source", "seq"]
 
 

@@ -3,7 +3,7 @@
 //
 // What is different from such stores, all of it for the better or it would not be so:
 //
-//   - Everything accepted is written, or counted: Stop writes what is queued, and GetStorageStats has ticks_lost.
+//   - Everything accepted is written, or counted: Stop writes what still waits, and GetStorageStats has ticks_lost.
 //   - A tick belongs to the day of its own timestamp.
 //   - GetHistory goes on into the files where memory ends, and reads find what an earlier run stored.
 //   - The spread given to StoreTick is not stored: Tick.Spread is ask - bid.

@@ -72,7 +72,7 @@ TKS_API const char *tks_version_string(void);
   X(EIO, -10, "input/output error")                                                              \
   X(EDISKFULL, -11, "no space left on the device")                                               \
   X(ETIMEOUT, -12, "the time limit ran out first")                                               \
-  X(EQUEUEFULL, -13, "the queue is full: the record is in the ring but will not be written")     \
+  X(EQUEUEFULL, -13, "no room: the record is in the ring but will not be written")               \
   X(ENAMEEMPTY, -14, "the name is empty")                                                        \
   X(ENAMELONG, -15, "the name is longer than 64 bytes")                                          \
   X(ENAMECONTROL, -16, "the name contains a control character")                                  \
@@ -147,9 +147,9 @@ typedef enum tks_preset {
   TKS_PRESET_DEVELOPMENT = 2, /* JSON, rings of 1,000, flush every 500 ms, log level debug */
 } tks_preset;
 
-/* What put does when the queue (with the journal: all of journal_bytes) is full. */
+/* What put does when all of journal_bytes is in use or the journal cannot be extended; without it, when the queue is full. */
 typedef enum tks_queue_policy {
-  TKS_QUEUE_DROP = 0,  /* keep it in the ring only, count it, return TKS_EQUEUEFULL at once */
+  TKS_QUEUE_DROP = 0,  /* keep it in the ring only, count it, return TKS_EQUEUEFULL */
   TKS_QUEUE_BLOCK = 1, /* wait up to block_limit_ms for room, then as above */
 } tks_queue_policy;
 
@@ -249,8 +249,8 @@ typedef struct tks_config {
                                waits there for as long as a sink lacks it. 0: in memory only. Default 1 */
   uint32_t journal_sync_ms; /* how often the journal is synced, so the most that power loss takes; 0 = never,
                                up to 3,600,000. Default 1,000 */
-  uint64_t journal_bytes;   /* the most that it takes on disk, 1 MiB to 2^40; when all of it is in use, queue_policy
-                               applies. Default 1 GiB */
+  uint64_t journal_bytes;   /* the most that it takes on disk, besides what a crash left there, 1 MiB to 2^40; when
+                               all of it is in use, queue_policy applies. Default 1 GiB */
 } tks_config;
 
 /* Fills `config` with a preset. `size` is the caller's sizeof(tks_config): fields beyond it are not touched.
@@ -273,9 +273,10 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
 /* Refuses new calls, waits for those in flight, writes all that was accepted, syncs, seals and closes.
  * Waits at most close_limit_ms for sick sinks. The handle is invalid for use but stays safe to call: every call
  * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open answer
- * TKS_ECLOSED and still want tks_cursor_close. Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK,
+ * TKS_ECLOSED and still want tks_cursor_close.
  * Returns TKS_KEPT when a sink still lacks records and they wait in the journal: the next open goes on with them.
- * TKS_EUNWRITTEN (without the journal): closed all the same, and the message says how many records each sink lacks. */
+ * Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK, TKS_EUNWRITTEN (closed all the same, but a sink has lost
+ * records since tks_open; without the journal also what could not be written in time. The message says how many). */
 TKS_API int tks_close(tks_store *store, tks_error *error);
 
 /* Waits until every record accepted before the call is durable in every sink, at most timeout_ms (0: only asks;
@@ -294,7 +295,8 @@ TKS_API int tks_sink_durable_seq(tks_store *store, uint32_t sink, uint64_t *seq,
 /* ------------------------------------------------------------------ names */
 
 /* Interns a symbol's name: *id is its id in this store handle, from 1 up, the same for the same bytes until the store is
- * closed. Ids are not kept across tks_open; names are. A new name may allocate, no disk is touched.
+ * closed. Ids are not kept across tks_open; names are. A new name may allocate and, with the journal, is written to its
+ * names file (one write, no sync; where that fails, it is tried again later); a known one costs neither.
  * Names are 1 to TKS_NAME_MAX bytes of UTF-8 without control characters (C0, DEL, C1) and without . or .. as a
  * component between slashes or backslashes; slashes themselves are fine (EUR/USD).
  * Codes: TKS_ENULL, TKS_ENAME*, TKS_ETABLEFULL, TKS_ENOMEM. */
@@ -327,7 +329,10 @@ TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capac
 
 /* ------------------------------------------------------------- publishing */
 
-/* Gives one quote to the store. Never blocks under TKS_QUEUE_DROP; makes no system call in the common case.
+/* Gives one quote to the store. Makes no system call in the common case; at the first record after idleness, and once for
+ * many under load, it wakes one of the library's threads. It waits only where there is no room: under TKS_QUEUE_BLOCK up to
+ * block_limit_ms; under TKS_QUEUE_DROP up to 100 ms, and only while the next part of the journal is being prepared
+ * (journal_stalls counts these waits).
  * `quote` is copied. *seq (may be NULL) becomes its sequence number when accepted, 0 otherwise.
  * Returns TKS_OK; TKS_THROTTLED or TKS_CROSSED_DROPPED (not stored, by configuration);
  * TKS_ESYMBOL, TKS_ESOURCE, TKS_ESIDES, TKS_EPRICE, TKS_ESIZE, TKS_ETIME, TKS_ECROSSED (refused, no effect but
@@ -538,11 +543,12 @@ typedef enum tks_gap_cause {
   TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
 } tks_gap_cause;
 
-/* A run of sequence numbers of which records were lost. 72 bytes. */
+/* A run of losses that belong together: `records` of the numbers from from_seq to to_seq. Where there was room for a moment in between, or
+ * the journal was damaged in several places, some between them may be sound. 72 bytes. */
 typedef struct tks_gap {
-  uint64_t from_seq; /* the first and the last one lost; between them none was written */
+  uint64_t from_seq; /* the first and the last one lost */
   uint64_t to_seq;
-  uint64_t records; /* how many of them were records; 0 = not known */
+  uint64_t records; /* how many were lost; 0 = not known */
   int64_t first_ns; /* calendar time of the first and the last loss */
   int64_t last_ns;
   uint32_t cause;  /* tks_gap_cause */
@@ -554,7 +560,7 @@ typedef struct tks_gap {
 
 /* The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches `since_seq` on (0: all). Copies
  * up to `capacity`, *total is how many there are (call with capacity 0 to ask). It lies in ROOT/gaps.db, table
- * gaps. Blocks on disk. Codes: TKS_ENULL, TKS_EDAYFILE, TKS_EIO, TKS_ENOMEM. */
+ * gap and, for people, view gaps. Blocks on disk. Codes: TKS_ENULL, TKS_EDAYFILE, TKS_EIO, TKS_ENOMEM. */
 TKS_API int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacity, size_t *total,
                      tks_error *error);
 

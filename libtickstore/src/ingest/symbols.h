@@ -12,7 +12,7 @@
 
 typedef struct tks__symbol {
   _Alignas(64)
-      tks__spinlock lock;    /* held while a record passes throttle, queue and ring: keeps a ring in sequence order */
+      tks__spinlock lock;    /* held while a record passes throttle, journal, ring: keeps a ring in sequence order */
   _Atomic uint64_t last_seq; /* of the last record that got a sequence number; 0 = none in this session */
   _Atomic uint64_t throttled;
   _Atomic uint64_t crossed_dropped;

@@ -24,7 +24,8 @@ int tks__json_days_add(tks__json_days *days, const tks__layout *layout, int32_t 
 /* Nothing of this day is unsynced any more. The file forgets it when it is next written. */
 void tks__json_days_drop(tks__json_days *days, int32_t day);
 
-/* Makes good what a crash left. Returns 0 or an errno value when it cannot be known what that is. Days that could not be made good stay, and are tried again when the store is next opened. */
+/* Makes good what a crash left. Returns 0 or an errno value when it cannot be known what that is. Days that could not be made
+ * good stay, and are tried again when the store is next opened. */
 int tks__json_days_recover(tks__json_days *days, const tks__layout *layout, const tks__log *log);
 
 /* Everything is synced: removes the file, unless days that could not be made good are in it. */

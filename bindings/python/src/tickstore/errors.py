@@ -121,7 +121,7 @@ class CrossedError(RefusedError):
 
 
 class QueueFullError(TickstoreError):
-    """The queue had no room: the quote is in memory and in ``recent``, but will not be written, and is counted as
+    """There was no room: the quote is in memory and in ``recent``, but will not be written, and is counted as
     dropped.
     """
 

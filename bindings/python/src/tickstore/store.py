@@ -70,7 +70,7 @@ class PutResult(NamedTuple):
     throttled: int  #: repeat the last stored quote of their symbol and source
     crossed_dropped: int  #: bid above ask, dropped by configuration
     refused: int
-    dropped: int  #: the queue was full
+    dropped: int  #: no room in the journal (or queue)
     first_seq: int  #: of the accepted ones, 0 if none; other threads' quotes may lie between
     last_seq: int
     first_bad: Optional[int]  #: index of the first refused or dropped one
@@ -166,11 +166,11 @@ class DayInfo(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A run of sequence numbers of which quotes were lost; between them none was written."""
+    """A run of losses that belong together: ``records`` of the numbers from ``from_seq`` to ``to_seq``."""
 
     from_seq: int
     to_seq: int
-    records: Optional[int]  #: how many of them were quotes; None = not known
+    records: Optional[int]  #: how many were lost; None = not known
     first_ns: int  #: calendar time of the first and the last loss
     last_ns: int
     cause: str  #: "full", "journal", "backlog", "close" or "recovery"; see tks_gap_cause
