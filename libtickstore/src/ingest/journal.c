@@ -180,6 +180,9 @@ void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, t
     else part->damaged++;
     part->next_seq = p + block->offset + 1;
   }
+  /* The numbers of the empty places at the end of what was recovered may have been given out again. */
+  if (part->through > from && part->through == journal->live_from)
+    part->next_seq = part->through + tks__journal_block(journal, part->through)->offset;
 }
 
 uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t to) {
