@@ -294,7 +294,8 @@ TKS_API int tks_sink_durable_seq(tks_store *store, uint32_t sink, uint64_t *seq,
 /* ------------------------------------------------------------------ names */
 
 /* Interns a symbol's name: *id is its id in this store handle, from 1 up, the same for the same bytes until the store is
- * closed. Ids are not kept across tks_open; names are. A new name may allocate, no disk is touched.
+ * closed. Ids are not kept across tks_open; names are. A new name may allocate; with the journal
+ * it is written to the names file before this returns (not synced: it seldom waits for the disk). A known name costs neither.
  * Names are 1 to TKS_NAME_MAX bytes of UTF-8 without control characters (C0, DEL, C1) and without . or .. as a
  * component between slashes or backslashes; slashes themselves are fine (EUR/USD).
  * Codes: TKS_ENULL, TKS_ENAME*, TKS_ETABLEFULL, TKS_ENOMEM. */
