@@ -334,6 +334,30 @@ Test(journal, recovered_blocks_have_holes_and_old_ids) {
   bench_free(b);
 }
 
+/* The last block of a session that closed with records kept is not full, and the next session's numbers go on where its records
+ * end: those of its empty places are given out again. */
+Test(journal, behind_a_recovered_block_come_the_numbers_of_this_session) {
+  bench *b = bench_new(3);
+  tks__id_map ids = {.ids = {(uint32_t[]){0, 7}, NULL}, .counts = {2, 0}};
+  tks__slot *slots = tks__reserve(BLOCK * sizeof *slots);
+  tks__record kept = quote(1, 1);
+  kept.seq = FIRST_SEQ - 1;
+  kept.source = 0;
+  tks__slot_store(&slots[0], &kept);
+  *tks__journal_block(&b->journal, BLOCK) =
+      (tks__block){.offset = FIRST_SEQ - 1 - BLOCK, .slots = slots, .slot_count = BLOCK, .ids = &ids};
+  tks__journal_begin(&b->journal, 2 * BLOCK, FIRST_SEQ);
+  cr_assert(add_block(b));
+  tks__record records[BLOCK];
+  tks__journal_part part;
+  tks__journal_read(&b->journal, BLOCK, BLOCK, records, &part);
+  cr_assert_eq(part.count, 1);
+  cr_assert_eq(part.through, 2 * BLOCK);
+  cr_assert_eq(part.next_seq, FIRST_SEQ);
+  tks__unreserve(slots, BLOCK * sizeof *slots);
+  bench_free(b);
+}
+
 /* ------------------------------------------------------------------------ scan */
 
 static bool stop_at_three(void *context, const tks__record *record) {

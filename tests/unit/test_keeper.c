@@ -77,7 +77,7 @@ static void on_wake(void *context) {
   atomic_fetch_add(&wakes, 1);
 }
 
-static int try_start(tks_error *error) {
+static int try_start_noting(bool (*note)(void *context, const tks__loss *loss), tks_error *error) {
   const tks__keeper_options options = {
       .config = &config,
       .log = &silent,
@@ -87,7 +87,7 @@ static int try_start(tks_error *error) {
       .symbols = &symbols,
       .sources = &sources,
       .first_seq = first_seq,
-      .note_loss = note_loss,
+      .note_loss = note,
   };
   int code = tks__keeper_start(&options, &keeper, error);
   if (code != TKS_OK) return code;
@@ -96,11 +96,15 @@ static int try_start(tks_error *error) {
   return code;
 }
 
-static void start(void) {
+static int try_start(tks_error *error) { return try_start_noting(note_loss, error); }
+
+static void start_noting(bool (*note)(void *context, const tks__loss *loss)) {
   tks_error error;
-  int code = try_start(&error);
+  int code = try_start_noting(note, &error);
   cr_assert_eq(code, TKS_OK, "%s", error.message);
 }
+
+static void start(void) { start_noting(note_loss); }
 
 static uint64_t stop(void) {
   uint64_t kept = 77;
@@ -393,6 +397,61 @@ Test(keeper, a_failed_sync_is_not_believed_when_a_later_one_succeeds) {
   cr_assert_eq(stats().synced, before, "the system may have given up what it could not write");
   tks__journal_release(journal, before + 20, before + 30);
   cr_assert(wait_until(synced_all, NULL), "the sinks have the part that failed");
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
+/* A disk that takes its time: whoever syncs waits here until the test lets go. */
+static _Atomic bool disk_hangs, disk_waited_for;
+
+static int hang_in_sync(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_SYNC) return 0;
+  while (atomic_load(&disk_hangs)) {
+    atomic_store(&disk_waited_for, true);
+    linger_ms(1);
+  }
+  return 0;
+}
+
+static bool is_set(void *context) { return atomic_load((_Atomic bool *)context); }
+
+Test(keeper, a_sync_that_takes_long_keeps_no_room_from_the_producers) {
+  start();
+  atomic_store(&disk_hangs, true);
+  atomic_store(&tks__fs_fault, hang_in_sync);
+  push_many(1);
+  tks__keeper_arm(keeper);
+  cr_assert(wait_until(is_set, &disk_waited_for));
+  /* All that journal_bytes allows but for the block that is being synced, with the sinks taking records and without. */
+  uint64_t block = journal->slot_mask + 1, blocks = MIB / (TKS__SEGMENT_HEADER_BYTES + block * sizeof(tks__slot));
+  push_many((blocks - 1) * block);
+  cr_assert_eq(tks__journal_count(journal).dropped, 0);
+  atomic_store(&disk_hangs, false);
+  release_all();
+  push_many(10 * block);
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
+static bool note_slowly(void *context, const tks__loss *loss) {
+  (void)hang_in_sync(TKS__FS_SYNC, NULL);
+  return note_loss(context, loss);
+}
+
+Test(keeper, a_ledger_that_takes_long_keeps_no_room_from_the_producers) {
+  start_noting(note_slowly);
+  atomic_store(&disk_hangs, true);
+  tks__keeper_note(keeper);
+  cr_assert(wait_until(is_set, &disk_waited_for));
+  uint64_t block = journal->slot_mask + 1, blocks = MIB / (TKS__SEGMENT_HEADER_BYTES + block * sizeof(tks__slot));
+  push_many((blocks - 1) * block);
+  for (int i = 0; i < 20; i++) {
+    release_all();
+    push_many(block);
+  }
+  cr_assert_eq(tks__journal_count(journal).dropped, 0);
+  atomic_store(&disk_hangs, false);
   release_all();
   cr_assert_eq(stop(), 0);
 }

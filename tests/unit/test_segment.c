@@ -313,6 +313,22 @@ Test(segment, a_failed_opening_changes_nothing) {
   }
 }
 
+/* Through a mapping a block that the disk cannot read is no error but the end of the process. */
+static _Atomic int64_t reads;
+static int fail_the_records(tks__fs_op op, const char *file) {
+  return op == TKS__FS_READ && file == NULL && atomic_fetch_add(&reads, 1) > 0 ? EIO : 0;
+}
+
+Test(segment, what_cannot_be_read_is_not_mapped) {
+  free(sound_file());
+  atomic_store(&tks__fs_fault, fail_the_records);
+  tks__segment *segment;
+  cr_assert_eq(tks__segment_open(path, ID, &segment), EIO);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(tks__segment_open(path, ID, &segment), 0);
+  tks__segment_close(segment, false);
+}
+
 static _Atomic int syncs;
 static int count_syncs(tks__fs_op op, const char *file) {
   (void)file;

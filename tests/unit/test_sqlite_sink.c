@@ -253,6 +253,20 @@ Test(sqlite_sink, what_is_stored_is_not_stored_again) {
   for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
+/* A copy of a journal file, or one that power loss brought back, has records that another one has too. */
+Test(sqlite_sink, what_comes_twice_in_one_write_is_stored_once) {
+  start();
+  write_once(RECORDS(0));
+  record_list *list = RECORDS(0, 1, 0, 0, 0);
+  for (int i = 0; i < 3; i++) list->records[2 + i] = list->records[i == 0 ? 0 : 2];
+  list->records[3].seq = list->records[2].seq;
+  list->records[4].seq = list->records[1].seq + 1;
+  write_once(list);
+  cr_assert_eq(rows_of(0), 3);
+  cr_assert_eq(rows_of(1), 1);
+  cr_assert_not(beside_exists(0, ".damaged-1"), "the day is not to blame");
+}
+
 Test(sqlite_sink, a_retry_after_half_a_success) {
   start();
   make_dirs(path_of(1)); /* a directory where a file should be */

@@ -180,6 +180,9 @@ void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, t
     else part->damaged++;
     part->next_seq = p + block->offset + 1;
   }
+  /* The numbers of the empty places at the end of what was recovered may have been given out again. */
+  if (part->through > from && part->through == journal->live_from)
+    part->next_seq = part->through + tks__journal_block(journal, part->through)->offset;
 }
 
 uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t to) {
@@ -193,7 +196,7 @@ uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t
   return holes;
 }
 
-static uint32_t pin(tks__journal *journal) {
+uint32_t tks__journal_pin(tks__journal *journal) {
   for (;;) {
     uint64_t epoch = atomic_load_explicit(&journal->epoch, memory_order_seq_cst);
     uint32_t side = (uint32_t)(epoch & 1);
@@ -201,6 +204,11 @@ static uint32_t pin(tks__journal *journal) {
     if (atomic_load_explicit(&journal->epoch, memory_order_seq_cst) == epoch) return side;
     atomic_fetch_sub_explicit(&journal->pins[side], 1, memory_order_seq_cst);
   }
+}
+
+void tks__journal_unpin(tks__journal *journal, uint32_t side) {
+  /* Release: the keeper may empty what was read before. */
+  atomic_fetch_sub_explicit(&journal->pins[side], 1, memory_order_release);
 }
 
 static bool passes(const tks__journal_filter *f, const tks__record *r) {
@@ -217,7 +225,7 @@ static bool may_pass(const tks__journal *journal, const tks__block *block, uint6
 
 void tks__journal_scan(tks__journal *journal, uint64_t from, const tks__journal_filter *filter,
                        bool (*visit)(void *context, const tks__record *record), void *context) {
-  uint32_t side = pin(journal);
+  uint32_t side = tks__journal_pin(journal);
   /* seq_cst, behind the pin: what is recycled from now on stays until the pin is gone (invariant 5). */
   uint64_t recycled = atomic_load_explicit(&journal->recycled, memory_order_seq_cst);
   uint64_t tail = tks__journal_tail(journal);
@@ -229,8 +237,7 @@ void tks__journal_scan(tks__journal *journal, uint64_t from, const tks__journal_
     if (stamp == 0 || !may_pass(journal, block, p, filter) || !load(journal, block, p, stamp, &record)) continue;
     if (passes(filter, &record) && !visit(context, &record)) break;
   }
-  /* Release: the keeper may empty what was read here. */
-  atomic_fetch_sub_explicit(&journal->pins[side], 1, memory_order_release);
+  tks__journal_unpin(journal, side);
 }
 
 tks__journal_counts tks__journal_count(tks__journal *journal) {
@@ -305,4 +312,11 @@ bool tks__journal_take_loss(tks__journal *journal, tks__loss *loss) {
   journal->loss.records = 0;
   tks__spinlock_release(&journal->room_lock);
   return loss->records > 0;
+}
+
+bool tks__journal_is_losing(tks__journal *journal) {
+  tks__spinlock_acquire(&journal->room_lock);
+  bool losing = journal->loss.records > 0;
+  tks__spinlock_release(&journal->room_lock);
+  return losing;
 }

@@ -13,7 +13,7 @@
  *      position: it raises `offset`, which the next block will have. That happens only while tail == room_end and
  *      under `room_lock`, as does moving room_end: so lost numbers lie between two blocks, in order.
  *   4. A slot holds its record when it has a stamp, stored last. Its segment was empty when it came into use.
- *   5. A reader that is not a sink (a scan) pins what it walks: a block is emptied only after all scans have ended that
+ *   5. A reader that is not a sink (a scan, a sync) pins what it walks: a block is emptied only after all have ended that
  *      began before `recycled` passed it.
  *   6. Everything is in seq_cst order where a producer and the sleeping consumer must not miss each other (tail, wake_at;
  *      room_end, waiters), acquire/release elsewhere. */
@@ -163,6 +163,10 @@ typedef struct tks__journal_filter {
 void tks__journal_scan(tks__journal *journal, uint64_t from, const tks__journal_filter *filter,
                        bool (*visit)(void *context, const tks__record *record), void *context);
 
+/* Blocks at or behind `recycled`, looked at after the pin, stay as they are until unpin, which wants what pin returned. */
+uint32_t tks__journal_pin(tks__journal *journal);
+void tks__journal_unpin(tks__journal *journal, uint32_t side);
+
 typedef struct tks__journal_counts {
   uint64_t tail;
   uint64_t end_seq; /* the next sequence number */
@@ -191,5 +195,6 @@ tks__segment *tks__journal_take_back(tks__journal *journal, uint64_t position);
 
 /* Moves the run of losses to *loss; false: there is none. */
 bool tks__journal_take_loss(tks__journal *journal, tks__loss *loss);
+bool tks__journal_is_losing(tks__journal *journal); /* there is one */
 
 #endif

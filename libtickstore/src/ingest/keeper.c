@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/memory.h"
 #include "base/utc.h"
+#include "ingest/helper.h"
 #include "ingest/recovery.h"
 
 #define FILE_SLOTS_MAX 32768u /* 2 MiB: some milliseconds at full speed, and little to hold when idle */
@@ -40,34 +39,36 @@ struct tks__keeper {
   size_t arena_bytes;
   uint64_t arena_used; /* segments made from it */
 
-  /* keeper's thread */
+  /* the maker's */
   uint64_t first;     /* position of the first block that was not taken back */
   uint64_t ahead;     /* blocks to have ready */
-  uint64_t tick_tail; /* tail at the last sync, for the pace */
+  uint64_t tick_tail; /* tail at the last tick, for the pace */
   tks__segment *spares;
   uint64_t spare_count;
-  bool dir_dirty;      /* files were made since the directory was synced */
+  int64_t retry_at_ns;
+  bool pinned; /* a scan or a sync keeps a block from being taken back */
+  tks__log_limiter file_limiter;
+
+  /* the scribe's */
   bool old_dirty;      /* the names of earlier sessions may not be synced */
   uint64_t attempted;  /* positions below were synced, or it failed */
   uint64_t hole_start; /* of the failed part, if hole_end > released */
   uint64_t hole_end;
   int64_t sync_at_ns; /* 0: nothing to sync */
-  int64_t retry_at_ns;
   int64_t loss_at_ns; /* not before */
-  bool pinned;        /* a scan keeps a block from being taken back */
-  tks__log_limiter file_limiter, sync_limiter, full_limiter;
+  tks__log_limiter sync_limiter, full_limiter;
 
   /* shared */
+  _Atomic bool dir_dirty;    /* files were made since the directory was synced */
+  _Atomic bool tick;         /* the maker is to look at the pace */
   _Atomic bool loss_pending; /* something is to be written down */
   _Atomic bool armed;
   _Atomic uint64_t synced;
   _Atomic uint64_t bytes;
   uint64_t first_position;
   uint64_t recovered, holes;
-  pthread_t thread;
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
-  bool nudged, stopping; /* under lock */
+  tks__helper maker;
+  tks__helper scribe;
 };
 
 tks__journal *tks__keeper_journal(tks__keeper *keeper) { return &keeper->journal; }
@@ -112,7 +113,8 @@ static int make_file(tks__keeper *keeper, tks__segment **segment) {
   if (n < 0 || (size_t)n >= sizeof path) return ENAMETOOLONG;
   keeper->next_number++;
   int rc = tks__segment_create(path, keeper->slot_count, keeper->options.store_id, keeper->session, segment);
-  if (rc == 0) keeper->dir_dirty = true;
+  /* Release: seen by who sees a record in it (through the journal's room_end and tail). */
+  if (rc == 0) atomic_store_explicit(&keeper->dir_dirty, true, memory_order_release);
   return rc;
 }
 
@@ -204,13 +206,18 @@ static void take_back_blocks(tks__keeper *keeper) {
 /* ------------------------------------------------------------------- sync */
 
 /* The position up to which every slot is published, or was recovered. */
-static uint64_t published_end(tks__keeper *keeper, uint64_t from) {
+static uint64_t published_end(tks__keeper *keeper) {
   tks__journal *journal = &keeper->journal;
+  uint32_t side = tks__journal_pin(journal);
+  /* Behind the pin: what is not released yet stays in its block until the pin is gone. */
+  uint64_t released = released_of(keeper);
+  uint64_t from = keeper->attempted > released ? keeper->attempted : released;
   uint64_t tail = tail_of(keeper);
   uint64_t p = atomic_load_explicit(&journal->read_to, memory_order_acquire);
   if (p < from) p = from;
   if (p < journal->live_from) p = journal->live_from;
   while (p < tail && tks__slot_stamp(&tks__journal_block(journal, p)->slots[p & journal->slot_mask]) != 0) p++;
+  tks__journal_unpin(journal, side);
   return p;
 }
 
@@ -232,23 +239,41 @@ static int sync_old_names(tks__keeper *keeper) {
   return rc;
 }
 
+static int sync_dir(tks__keeper *keeper) {
+  /* Cleared before: a file that is made meanwhile may not be covered. */
+  if (!atomic_exchange_explicit(&keeper->dir_dirty, false, memory_order_acquire)) return 0;
+  int rc = tks__fs_sync_dir_of(keeper->names.path);
+  if (rc != 0) atomic_store_explicit(&keeper->dir_dirty, true, memory_order_relaxed);
+  return rc;
+}
+
+/* What lies in [from, to) of one block. The pin keeps its segment from being used for something else meanwhile. */
+static int sync_part(tks__keeper *keeper, uint64_t from, uint64_t to) {
+  tks__journal *journal = &keeper->journal;
+  uint32_t side = tks__journal_pin(journal);
+  int rc = 0;
+  /* seq_cst, behind the pin. What was taken back the sinks have. */
+  if (from >= atomic_load_explicit(&journal->recycled, memory_order_seq_cst)) {
+    const tks__block *block = tks__journal_block(journal, from);
+    uint64_t start = from & ~journal->slot_mask;
+    uint64_t last = to - start < block->slot_count ? to - start : block->slot_count;
+    if (from - start < last) rc = tks__segment_sync(block->segment, from - start, last);
+  }
+  tks__journal_unpin(journal, side);
+  return rc;
+}
+
 static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
-  const tks__journal *journal = &keeper->journal;
   int rc = tks__name_log_sync(&keeper->names);
   if (rc == 0 && keeper->old_dirty) {
     rc = sync_old_names(keeper);
     if (rc == 0) keeper->old_dirty = false;
   }
-  if (rc == 0 && keeper->dir_dirty) {
-    rc = tks__fs_sync_dir_of(keeper->names.path);
-    if (rc == 0) keeper->dir_dirty = false;
-  }
+  if (rc == 0) rc = sync_dir(keeper);
   while (rc == 0 && from < to) {
-    uint64_t start = from & ~journal->slot_mask, end = start + journal->slot_mask + 1;
+    uint64_t end = (from | keeper->journal.slot_mask) + 1;
     if (end > to) end = to;
-    const tks__block *block = tks__journal_block(journal, from);
-    uint64_t first = from - start, last = end - start < block->slot_count ? end - start : block->slot_count;
-    if (first < last) rc = tks__segment_sync(block->segment, first, last);
+    rc = sync_part(keeper, from, end);
     from = end;
   }
   return rc;
@@ -258,7 +283,7 @@ static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
 static void sync_journal(tks__keeper *keeper) {
   uint64_t released = released_of(keeper);
   uint64_t from = keeper->attempted > released ? keeper->attempted : released;
-  uint64_t to = published_end(keeper, from);
+  uint64_t to = published_end(keeper);
   int rc = to > from ? sync_records(keeper, from, to) : 0;
   if (rc != 0) {
     if (keeper->hole_end <= released) keeper->hole_start = from;
@@ -286,7 +311,8 @@ static void sync_when_due(tks__keeper *keeper, int64_t now_ns) {
     keeper->sync_at_ns = now_ns + (interval_ns > 0 ? interval_ns : TKS__NS_PER_S);
   if (keeper->sync_at_ns == 0 || now_ns < keeper->sync_at_ns) return;
   if (keeper->in_files && interval_ns > 0) sync_journal(keeper);
-  pace(keeper);
+  atomic_store_explicit(&keeper->tick, true, memory_order_relaxed);
+  tks__helper_nudge(&keeper->maker);
   /* While a sink lacks something the clock goes on. Cleared before the look: a record that comes now arms it again. */
   atomic_store_explicit(&keeper->armed, false, memory_order_seq_cst);
   bool all_durable = released_of(keeper) == tail_of(keeper);
@@ -321,55 +347,42 @@ static void note_losses(tks__keeper *keeper, int64_t now_ns) {
 
 static int64_t earliest(int64_t a, int64_t b) { return b != 0 && b < a ? b : a; }
 
-static int64_t work(tks__keeper *keeper) {
+/* Looks after the room for the producers. It waits for no sync: whoever put would wait with it. */
+static int64_t make(void *context) {
+  tks__keeper *keeper = context;
+  if (atomic_exchange_explicit(&keeper->tick, false, memory_order_relaxed)) pace(keeper);
   int64_t now_ns = tks__clock_monotonic_ns();
   take_back_blocks(keeper);
   add_blocks(keeper, now_ns);
-  sync_when_due(keeper, now_ns);
-  note_losses(keeper, now_ns);
   count_bytes(keeper);
-  int64_t at = earliest(INT64_MAX, keeper->sync_at_ns);
-  at = earliest(at, keeper->retry_at_ns);
-  at = earliest(at, keeper->loss_at_ns);
+  if (tks__journal_is_losing(&keeper->journal)) tks__helper_nudge(&keeper->scribe);
+  int64_t at = earliest(INT64_MAX, keeper->retry_at_ns);
   return keeper->pinned ? earliest(at, now_ns + PINNED_NS) : at;
 }
 
-static void *keeper_main(void *argument) {
-  tks__keeper *keeper = argument;
-  (void)pthread_mutex_lock(&keeper->lock);
-  while (!keeper->stopping) {
-    keeper->nudged = false;
-    (void)pthread_mutex_unlock(&keeper->lock);
-    int64_t at_ns = work(keeper);
-    const struct timespec at = {.tv_sec = at_ns / TKS__NS_PER_S, .tv_nsec = at_ns % TKS__NS_PER_S};
-    (void)pthread_mutex_lock(&keeper->lock);
-    int rc = 0;
-    while (!keeper->nudged && !keeper->stopping && rc != ETIMEDOUT)
-      rc = at_ns == INT64_MAX ? pthread_cond_wait(&keeper->changed, &keeper->lock)
-                              : pthread_cond_timedwait(&keeper->changed, &keeper->lock, &at);
-  }
-  (void)pthread_mutex_unlock(&keeper->lock);
-  return NULL;
+/* Waits for the disk. */
+static int64_t write_down(void *context) {
+  tks__keeper *keeper = context;
+  int64_t now_ns = tks__clock_monotonic_ns();
+  sync_when_due(keeper, now_ns);
+  note_losses(keeper, now_ns);
+  return earliest(earliest(INT64_MAX, keeper->sync_at_ns), keeper->loss_at_ns);
 }
 
-static void nudge(tks__keeper *keeper) {
-  (void)pthread_mutex_lock(&keeper->lock);
-  keeper->nudged = true;
-  (void)pthread_cond_signal(&keeper->changed);
-  (void)pthread_mutex_unlock(&keeper->lock);
+static void want_room(void *context) {
+  tks__keeper *keeper = context;
+  tks__helper_nudge(&keeper->maker);
 }
-
-static void want_room(void *context) { nudge(context); }
 
 void tks__keeper_note(tks__keeper *keeper) {
   atomic_store_explicit(&keeper->loss_pending, true, memory_order_release);
-  nudge(keeper);
+  tks__helper_nudge(&keeper->scribe);
 }
 
 void tks__keeper_arm(tks__keeper *keeper) {
   if (atomic_load_explicit(&keeper->armed, memory_order_seq_cst)) return;
   atomic_store_explicit(&keeper->armed, true, memory_order_seq_cst);
-  nudge(keeper);
+  tks__helper_nudge(&keeper->scribe);
 }
 
 /* ------------------------------------------------------------------ start */
@@ -464,7 +477,8 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   keeper->tick_tail = position;
   /* What was recovered was written before, but nobody knows what of it was synced. */
   keeper->attempted = keeper->first;
-  keeper->old_dirty = keeper->dir_dirty = keeper->recovery.count > 0;
+  keeper->old_dirty = keeper->recovery.count > 0;
+  atomic_init(&keeper->dir_dirty, keeper->recovery.count > 0);
   atomic_init(&keeper->synced, keeper->first);
   atomic_init(&journal->released, keeper->first);
   atomic_init(&journal->recycled, keeper->first);
@@ -485,25 +499,29 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   return TKS_OK;
 }
 
-static int start_thread(tks__keeper *keeper) {
-  pthread_condattr_t attributes;
-  int rc = pthread_condattr_init(&attributes);
+static int init_helpers(tks__keeper *keeper) {
+  int rc = tks__helper_init(&keeper->maker, make, keeper);
   if (rc != 0) return rc;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  rc = pthread_cond_init(&keeper->changed, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
+  rc = tks__helper_init(&keeper->scribe, write_down, keeper);
+  if (rc != 0) tks__helper_deinit(&keeper->maker);
+  return rc;
+}
+
+static void deinit_helpers(tks__keeper *keeper) {
+  tks__helper_deinit(&keeper->scribe);
+  tks__helper_deinit(&keeper->maker);
+}
+
+static int start_threads(tks__keeper *keeper) {
+  int rc = init_helpers(keeper);
   if (rc != 0) return rc;
-  rc = pthread_mutex_init(&keeper->lock, NULL);
-  if (rc != 0) goto no_mutex;
-  sigset_t all, before;
-  (void)sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  rc = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  rc = tks__helper_start(&keeper->maker);
+  if (rc != 0) goto no_maker;
+  rc = tks__helper_start(&keeper->scribe);
   if (rc == 0) return 0;
-  (void)pthread_mutex_destroy(&keeper->lock);
-no_mutex:
-  (void)pthread_cond_destroy(&keeper->changed);
+  tks__helper_stop(&keeper->maker);
+no_maker:
+  deinit_helpers(keeper);
   return rc;
 }
 
@@ -532,7 +550,7 @@ static void free_keeper(tks__keeper *keeper, bool remove_names) {
   tks__free(keeper);
 }
 
-/* Before the thread starts, so that one thread at a time notes losses. */
+/* Before the threads start, so that one thread at a time notes losses. */
 static bool note_torn(tks__keeper *keeper) {
   const tks__keeper_options *o = &keeper->options;
   bool noted = keeper->recovery.torn.records == 0 || o->note_loss == NULL ||
@@ -558,7 +576,7 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
   if (code == TKS_OK) {
     tell_recovered(keeper);
     noted = note_torn(keeper);
-    int rc = start_thread(keeper);
+    int rc = start_threads(keeper);
     if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
   }
   if (code == TKS_OK) {
@@ -592,11 +610,8 @@ static uint64_t count_records(const tks__keeper *keeper, uint64_t from, uint64_t
 }
 
 void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept) {
-  (void)pthread_mutex_lock(&keeper->lock);
-  keeper->stopping = true;
-  (void)pthread_cond_signal(&keeper->changed);
-  (void)pthread_mutex_unlock(&keeper->lock);
-  (void)pthread_join(keeper->thread, NULL);
+  tks__helper_stop(&keeper->scribe);
+  tks__helper_stop(&keeper->maker);
   keeper->loss_at_ns = 0;
   note_losses(keeper, tks__clock_monotonic_ns());
   if (!atomic_load_explicit(&keeper->loss_pending, memory_order_relaxed)) tks__recovery_discard(&keeper->recovery);
@@ -606,8 +621,7 @@ void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept) {
   *kept = count_records(keeper, released, tail);
   if (*kept > 0 && keeper->in_files && keeper->options.config->journal_sync_ms > 0) sync_journal(keeper);
   close_segments(keeper, released, *kept > 0 ? tail : 0);
-  (void)pthread_cond_destroy(&keeper->changed);
-  (void)pthread_mutex_destroy(&keeper->lock);
+  deinit_helpers(keeper);
   if (*kept == 0) remove_old_names(keeper);
   free_keeper(keeper, *kept == 0);
 }

@@ -1,5 +1,5 @@
-/* keeper.h - looks after the journal on a thread of its own: prepares blocks ahead of the producers, takes back what all sinks
- * have, syncs, and has losses written down.
+/* keeper.h - looks after the journal on two threads of its own. The maker prepares blocks ahead of the producers and takes back
+ * what all sinks have; the scribe syncs, and has losses written down. So no producer waits for a disk that takes its time to sync.
  *
  *   ROOT/journal/S-N.segment   the records (segment.h)
  *   ROOT/journal/S.names       the names behind their ids (name_log.h)
@@ -8,7 +8,7 @@
  * ROOT/journal. After a crash the next session finds what is left and has the sinks read it first; files are removed when
  * all sinks have their records durably.
  *
- *   1. Only the keeper adds and takes back blocks. Segments are spare, in a block, or gone.
+ *   1. Only the maker adds and takes back blocks. The scribe pins (journal.h) what it syncs. Segments are spare, in a block, or gone.
  *   2. Only what some sink has read, or what is seen to be published, counts as synced; names are synced before records,
  *      and the directory before either counts.
  *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it. */
@@ -28,12 +28,12 @@ typedef struct tks__keeper_options {
   tks__symbols *symbols;
   tks__names *sources;
   uint64_t first_seq; /* of this session */
-  /* Called on the keeper's thread to write a loss down, or (NULL) what was noted elsewhere; false: ask again later. */
+  /* Called on the scribe's thread to write a loss down, or (NULL) what was noted elsewhere; false: ask again later. */
   bool (*note_loss)(void *context, const tks__loss *loss);
   void *note_context;
 } tks__keeper_options;
 
-/* Recovers what a crash left, prepares the first block and starts the thread. */
+/* Recovers what a crash left, prepares the first block and starts the threads. */
 int tks__keeper_start(const tks__keeper_options *options, tks__keeper **keeper, tks_error *error);
 
 tks__journal *tks__keeper_journal(tks__keeper *keeper);

@@ -11,6 +11,7 @@
 
 #define BYTE_ORDER_MARK 0x01020304u
 #define SLOTS_MAX (UINT64_C(1) << 24)
+#define READ_BYTES ((size_t)1 << 16)
 
 static const char MAGIC[8] = {'T', 'K', 'S', 'J', 'R', 'N', 'L', '1'};
 
@@ -129,6 +130,17 @@ static int read_header(int fd, const char *store_id, uint64_t *slot_count) {
   return base_seq == 0 ? ENODATA : 0;
 }
 
+/* Reads what will be read through the mapping: there a block that the disk cannot read would kill the process. */
+static int read_slots(int fd, uint64_t slot_count) {
+  size_t size = READ_BYTES, got = size;
+  char *window = tks__malloc(size);
+  int rc = window != NULL ? 0 : ENOMEM;
+  for (size_t at = TKS__SEGMENT_HEADER_BYTES; rc == 0 && got == size && at < file_bytes(slot_count); at += size)
+    rc = tks__fs_read_some(fd, window, size, (int64_t)at, &got);
+  tks__free(window);
+  return rc;
+}
+
 int tks__segment_open(const char *path, const char *store_id, tks__segment **segment) {
   int fd;
   int rc = tks__fs_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0, &fd);
@@ -139,6 +151,7 @@ int tks__segment_open(const char *path, const char *store_id, tks__segment **seg
   if (rc == 0) rc = tks__fs_size(path, &size);
   /* A shorter file, mapped, would kill the process. */
   if (rc == 0 && (uint64_t)size < file_bytes(slot_count)) rc = EBADMSG;
+  if (rc == 0) rc = read_slots(fd, slot_count);
   if (rc == 0) rc = map_file(fd, path, slot_count, segment);
   (void)tks__fs_close(fd);
   return rc;

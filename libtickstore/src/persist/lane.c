@@ -73,7 +73,8 @@ void tks__lane_publish(tks__lane *lane) {
   set(&lane->lost, lane->written.lost);
   /* Release: whoever reads on from here finds what lies before in the sink. */
   atomic_store_explicit(&lane->written_position, lane->written.position, memory_order_release);
-  atomic_store_explicit(&lane->durable_position, lane->durable.position, memory_order_release);
+  /* seq_cst, with the writer's progress_waiters: a flush of this sink counts itself, then looks here. */
+  atomic_store_explicit(&lane->durable_position, lane->durable.position, memory_order_seq_cst);
 }
 
 /* Each loss is told once, though a lane that falls back may come upon it again. */

@@ -173,14 +173,17 @@ static int set_aside(sqlite_sink *sink, int32_t day, const tks_error *why, tks_e
 
 /* ----------------------------------------------------------------- write */
 
-/* Collects the records of `day` that its file does not hold yet. */
+/* Collects the records of `day` that its file does not hold yet. They ascend, but for those that come a second time: a copy of a
+ * journal file has records that another one has too. */
 static size_t pick(sqlite_sink *sink, const tks__record *records, size_t count, int32_t day, uint64_t stored) {
   int64_t start = tks__utc_day_start_ns(day);
   int64_t end = tks__utc_day_start_ns(day + 1);
   size_t n = 0;
   for (size_t i = 0; i < count; i++) {
     const tks__record *r = &records[i];
-    if (r->ts_ns >= start && r->ts_ns < end && r->seq > stored) sink->picked[n++] = r;
+    if (r->ts_ns < start || r->ts_ns >= end || r->seq <= stored) continue;
+    sink->picked[n++] = r;
+    stored = r->seq;
   }
   return n;
 }
