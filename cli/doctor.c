@@ -169,8 +169,9 @@ static void note_wals(const day_list *days, writer_state writer) {
 
 /* -------------------------------------------------------- SQLite against JSON */
 
-/* Whether the last writer wrote both; store.json has been read by tks_open, so what it says is valid. */
-static bool is_dual(const char *store) {
+/* Whether all writers wrote both; store.json has been read by tks_open, so what it says is valid. Once they have differed, each sink
+ * may hold what the other lacks, and readers take both. */
+static bool always_dual(const char *store) {
   char path[4096], text[4096];
   if ((size_t)snprintf(path, sizeof path, "%s/store.json", store) >= sizeof path) return false;
   FILE *file = fopen(path, "re");
@@ -178,13 +179,13 @@ static bool is_dual(const char *store) {
   size_t length = fread(text, 1, sizeof text - 1, file);
   fclose(file);
   text[length] = '\0';
-  return strstr(text, "\"dual\"") != NULL;
+  return strstr(text, "\"dual\"") != NULL && strstr(text, "\"mixed\": true") == NULL;
 }
 
-/* Beside a writer one sink may be ahead of the other, and in a store that is not dual any more JSON may end anywhere;
+/* Beside a writer one sink may be ahead of the other, and in a store that was not always dual each may begin and end anywhere;
  * only a dual store at rest must hold the same in both. Returns how many problems there are. */
 static size_t compare_sinks(const char *subcommand, const day_list *days, const char *store, writer_state writer) {
-  bool must = is_dual(store) && writer == WRITER_NONE;
+  bool must = always_dual(store) && writer == WRITER_NONE;
   size_t problems = 0;
   for (size_t i = 1; i < days->count; i++) {
     const tks_day_info *sqlite = &days->items[i - 1], *json = &days->items[i];

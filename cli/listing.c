@@ -21,7 +21,7 @@ bool list_symbols(const char *subcommand, tks_store *store, symbol_list *list) {
     list->items = calloc(capacity, sizeof *list->items);
     if (list->items == NULL) return out_of_memory(subcommand);
     list->code = tks_symbols(store, list->items, capacity, &list->count, &list->error);
-    if (list->code < 0 && list->code != TKS_EDAYFILE) break;
+    if (list->code < 0 && !is_day_problem(list->code)) break;
     if (list->count <= capacity) return true;
     capacity = list->count + FIRST_GUESS;
   }

@@ -7,7 +7,7 @@
 typedef struct symbol_list {
   tks_symbol_info *items; /* by name */
   size_t count;
-  int code;        /* TKS_OK, or TKS_EDAYFILE where a damaged day was left out */
+  int code;        /* TKS_OK, or why a day was left out: see is_day_problem */
   tks_error error; /* and what about it */
 } symbol_list;
 
@@ -15,6 +15,9 @@ typedef struct day_list {
   tks_day_info *items; /* by time, SQLite before JSON */
   size_t count;
 } day_list;
+
+/* Whether it is one day's file that cannot be read: damaged, or of a newer version. The other days can. */
+static inline bool is_day_problem(int code) { return code == TKS_EDAYFILE || code == TKS_EFORMAT; }
 
 /* Both say what is wrong and return false where there is nothing to work with. Free the items. */
 bool list_symbols(const char *subcommand, tks_store *store, symbol_list *list);

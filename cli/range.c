@@ -88,7 +88,7 @@ static bool parse_options(int argc, char **argv, range_options *options, int *ex
   return options->store != NULL;
 }
 
-/* Writes all that the cursor gives. A damaged day is said, and the days after it still come. */
+/* Writes all that the cursor gives. A day that cannot be read is said, and the days after it still come. */
 static int stream(const char *subcommand, tks_cursor *cursor, cli_quotes *quotes, uint64_t *written) {
   int exit_code = CLI_OK;
   tks_quote *rows = malloc(BATCH * sizeof *rows);
@@ -97,10 +97,10 @@ static int stream(const char *subcommand, tks_cursor *cursor, cli_quotes *quotes
     tks_error error = {0};
     size_t count = 0;
     int code = tks_cursor_next(cursor, rows, BATCH, &count, &error);
-    bool partial = code == TKS_EDAYFILE || code == TKS_EDEADLINE;
+    bool partial = is_day_problem(code) || code == TKS_EDEADLINE;
     *written += code >= 0 || partial ? count : 0;
     if ((code >= 0 || partial) && !quotes_write(quotes, rows, count)) break;
-    if (code == TKS_EDAYFILE) exit_code = cli_data_error(subcommand, "%s", error.message);
+    if (is_day_problem(code)) exit_code = cli_data_error(subcommand, "%s", error.message);
     if (code < 0 && !partial) {
       exit_code = cli_data_error(subcommand, "%s", error.message);
       break;

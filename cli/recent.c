@@ -67,7 +67,7 @@ static void name_damaged_days(const char *subcommand, tks_store *store, uint32_t
   int code = tks_range_open(store, &range, &cursor, &error);
   while (code >= 0 && count > 0) {
     code = tks_cursor_next(cursor, rows, BATCH, &count, &error);
-    if (code != TKS_EDAYFILE) continue;
+    if (!is_day_problem(code)) continue;
     if (++damaged <= NAMED_DAYS) cli_data_error(subcommand, "%s", error.message);
     code = TKS_OK;
     count = 1;
@@ -92,12 +92,12 @@ static int print_recent(const char *subcommand, tks_store *store, const recent_o
 
   int code = tks_recent(store, symbol.id, wanted, rows, &count, &error);
   int exit_code = CLI_OK;
-  if ((code >= 0 || code == TKS_EDAYFILE) && quotes_begin(&quotes, store, options->format, &symbol)) {
+  if ((code >= 0 || is_day_problem(code)) && quotes_begin(&quotes, store, options->format, &symbol)) {
     quotes_write(&quotes, rows, count);
     quotes_end(&quotes);
   }
   if (code < 0) exit_code = CLI_DATA;
-  if (code == TKS_EDAYFILE) name_damaged_days(subcommand, store, symbol.id, wanted);
+  if (is_day_problem(code)) name_damaged_days(subcommand, store, symbol.id, wanted);
   else if (code < 0) cli_data_error(subcommand, "%s", error.message);
   free(rows);
   return exit_code;

@@ -465,6 +465,23 @@ class DoctorTest(StoreTest):
                 done = run("range", "--store", store, "EURUSD")
                 self.assert_rows(list(csv.DictReader(io.StringIO(done.stdout))), self.expected("EURUSD"))
 
+    def test_a_day_of_a_newer_version_hides_no_other(self):
+        store = self.copy()
+        self.change_day(store / "db/2026/01/ticks_2026-01-19.db", "PRAGMA user_version = 99")
+        for command in (["range", "EURUSD"], ["recent", "EURUSD", "-n", "100000"]):
+            done = run(*command, "--store", store)
+            self.assertEqual(done.returncode, 1, command)
+            self.assertIn("ticks_2026-01-19.db has day file format 99", done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            got = list(csv.DictReader(io.StringIO(done.stdout)))
+            kept = [row for row in self.expected("EURUSD") if not START + DAY <= row[0] < START + 2 * DAY]
+            self.assertGreater(len(kept), 0)
+            self.assert_rows(got, kept)
+        for command in ("symbols", "stats"):
+            done = run(command, "--store", store, "--format", "json")
+            self.assertNotEqual(done.stdout, "", command)
+            self.assertIn("format 99", done.stderr, command)
+
     def test_recent_names_every_damaged_day_on_its_way(self):
         store = pathlib.Path(tempfile.mkdtemp(dir=self.scratch.name)) / "store"
         fill(store, [(START + day * DAY, "EURUSD", day + 1, 20, 0, 0, "") for day in range(9)])
@@ -682,6 +699,11 @@ class DualTest(unittest.TestCase):
             fill(store, [(START, "EURUSD", 3, 4, 0, 0, "")], "--backend", "sqlite")
             done = run("doctor", "--store", store, "--full")
             self.assertEqual(done.returncode, 0, "JSON of a store that is not dual any more may end anywhere")
+            self.assertIn("note: 2026-01-19: json holds", done.stderr)
+
+            fill(store, [(START, "EURUSD", 5, 6, 0, 0, "")], "--backend", "dual")
+            done = run("doctor", "--store", store, "--full")
+            self.assertEqual(done.returncode, 0, "nor need they be alike once it is dual again")
             self.assertIn("note: 2026-01-19: json holds", done.stderr)
 
     def test_sql_names_the_days_that_are_json_only(self):

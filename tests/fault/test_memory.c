@@ -152,3 +152,4 @@ TestSuite(memory_faults, .init = set_up, .fini = tear_down);
 
 Test(memory_faults, every_place_dual) { every_place(TKS_DUAL, TKS_DUAL); }
 Test(memory_faults, every_place_json) { every_place(TKS_JSON, TKS_JSON); }
+Test(memory_faults, every_place_mixed) { every_place(TKS_SQLITE, TKS_JSON); }

@@ -596,3 +596,33 @@ Test(cursor, reading_on_after_the_deadline) {
   }
   free(quotes);
 }
+
+/* A cursor that has read all it may see, with so much behind that no call comes through to the end of it. */
+Test(cursor, what_came_later_is_passed_over_before_the_deadline_or_after) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = 60000;
+  config.read_deadline_ms = 1;
+  open_with(&config);
+  enum { BEFORE = 1001 };
+  int later = (int)rounds(200000);
+  for (int i = 0; i < BEFORE; i++) (void)store_put(store, 1, STORE_NOON + i, 1, 2);
+  store_flush(store);
+  tks_range range = store_range(1);
+  tks_cursor *cursor;
+  cr_assert_eq(tks_range_open(store, &range, &cursor, NULL), TKS_OK);
+  for (int i = 0; i < later; i++) (void)store_put(store, 1, STORE_NOON + BEFORE + i, 1, 2);
+  store_flush(store);
+  static tks_quote quotes[BEFORE + 1];
+  size_t total = 0, count = 0;
+  int code, calls = 0;
+  do {
+    code = tks_cursor_next(cursor, quotes + total, BEFORE + 1 - total, &count, NULL);
+    cr_assert(code == TKS_OK || code == TKS_EDEADLINE, "%d", code);
+    total += count;
+    cr_assert_leq(total, BEFORE);
+    if (++calls > later) cr_assert(false, "it never ends");
+  } while (code == TKS_EDEADLINE || count > 0);
+  tks_cursor_close(cursor);
+  cr_assert_eq(total, BEFORE);
+}

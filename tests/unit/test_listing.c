@@ -45,10 +45,10 @@ static void open_with(const tks_config *config) {
   for (uint32_t i = 0; i < SOURCES; i++) cr_assert_eq(store_source(store, i ? "X" : "Y"), i + 1);
 }
 
-/* Counts of what is on disk and on its way, each record once. */
-static void model_rounds(uint32_t backend) {
+/* Counts of what is on disk and on its way, each record once. One session writes to `first`, two to `later`. */
+static void model_rounds(uint32_t first, uint32_t later) {
   for (int session = 0; session < 3; session++) {
-    tks_config config = store_config(backend);
+    tks_config config = store_config(session == 0 ? first : later);
     config.flush_interval_ms = 3600000;
     config.queue_records = config.batch_records = 4096;
     config.max_open_days = 2;
@@ -64,15 +64,17 @@ static void model_rounds(uint32_t backend) {
     store_close(store);
     store = NULL;
   }
-  tks_config config = store_config(backend);
+  tks_config config = store_config(later);
   config.read_only = 1;
   open_with(&config);
   model_check_symbols(&expected, store, SYMBOLS);
 }
 
-Test(listing, model_sqlite) { model_rounds(TKS_SQLITE); }
-Test(listing, model_json) { model_rounds(TKS_JSON); }
-Test(listing, model_dual) { model_rounds(TKS_DUAL); }
+Test(listing, model_sqlite) { model_rounds(TKS_SQLITE, TKS_SQLITE); }
+Test(listing, model_json) { model_rounds(TKS_JSON, TKS_JSON); }
+Test(listing, model_dual) { model_rounds(TKS_DUAL, TKS_DUAL); }
+Test(listing, model_mixed) { model_rounds(TKS_SQLITE, TKS_JSON); }
+Test(listing, model_mixed_back) { model_rounds(TKS_JSON, TKS_SQLITE); }
 
 /* ---- while a writer writes: the count of a symbol lies between what was put before and after */
 

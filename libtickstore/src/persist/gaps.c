@@ -288,13 +288,14 @@ static int read_ledger(const tks__layout *layout, bool may_repair, tks__names *s
   if (errnum == ENOENT || (errnum == 0 && size == 0)) return TKS_OK;
   if (errnum != 0) return tks__fail_errno(error, errnum, "cannot read %s", path);
   sqlite3 *db = NULL;
+  size_t before = list->count;
   int rc = open_ledger(layout, SQLITE_OPEN_READONLY, &db);
   if (rc == SQLITE_OK) rc = read_rows(db, symbols, since_seq, list);
   if (may_repair && (rc & 0xff) == SQLITE_READONLY) {
     /* A crash interrupted its last write, which only a writer can take back. */
     (void)sqlite3_close(db);
     rc = open_ledger(layout, SQLITE_OPEN_READWRITE, &db);
-    list->count = 0;
+    list->count = before;
     if (rc == SQLITE_OK) rc = read_rows(db, symbols, since_seq, list);
   }
   int code = TKS_OK;
@@ -306,18 +307,11 @@ static int read_ledger(const tks__layout *layout, bool may_repair, tks__names *s
   return code;
 }
 
-/* What is not written yet replaces its row, or comes behind. */
 static bool add_unwritten(tks__gaps *gaps, uint64_t since_seq, listing *list) {
   bool ok = true;
   (void)pthread_mutex_lock(&gaps->lock);
-  for (size_t i = 0; i < gaps->count && ok; i++) {
-    const tks_gap *gap = &gaps->rows[i].gap;
-    if (!gaps->rows[i].dirty || gap->to_seq < since_seq) continue;
-    size_t at = 0;
-    while (at < list->count && !same(&list->rows[at], gap)) at++;
-    if (at < list->count) list->rows[at] = *gap;
-    else ok = add(list, gap);
-  }
+  for (size_t i = 0; i < gaps->count && ok; i++)
+    if (gaps->rows[i].dirty && gaps->rows[i].gap.to_seq >= since_seq) ok = add(list, &gaps->rows[i].gap);
   (void)pthread_mutex_unlock(&gaps->lock);
   return ok;
 }
@@ -328,14 +322,28 @@ static int by_from_seq(const void *a, const void *b) {
   return (x->sink > y->sink) - (x->sink < y->sink);
 }
 
+/* Sorts, and of a row that is there twice keeps the later state: a row only grows. */
+static void put_in_order(listing *list) {
+  if (list->count < 2) return;
+  qsort(list->rows, list->count, sizeof *list->rows, by_from_seq);
+  size_t kept = 1;
+  for (size_t i = 1; i < list->count; i++) {
+    tks_gap *last = &list->rows[kept - 1];
+    if (!same(last, &list->rows[i])) list->rows[kept++] = list->rows[i];
+    else if (list->rows[i].records > last->records) *last = list->rows[i];
+  }
+  list->count = kept;
+}
+
 int tks__gaps_list(const tks__layout *layout, tks__gaps *gaps, tks__names *symbols, uint64_t since_seq, tks_gap *rows,
                    size_t capacity, size_t *total, tks_error *error) {
   listing list = {0};
-  int code = read_ledger(layout, gaps != NULL, symbols, since_seq, &list, error);
-  if (code == TKS_OK && gaps != NULL && !add_unwritten(gaps, since_seq, &list))
-    code = tks__fail(error, TKS_ENOMEM, 0, "out of memory listing gaps");
+  /* Before the file is read: what is written down in between is seen twice, never missed. */
+  int code = gaps == NULL || add_unwritten(gaps, since_seq, &list)
+                 ? read_ledger(layout, gaps != NULL, symbols, since_seq, &list, error)
+                 : tks__fail(error, TKS_ENOMEM, 0, "out of memory listing gaps");
   if (code == TKS_OK) {
-    if (list.count > 1) qsort(list.rows, list.count, sizeof *list.rows, by_from_seq);
+    put_in_order(&list);
     *total = list.count;
     if (capacity > list.count) capacity = list.count;
     if (capacity > 0) memcpy(rows, list.rows, capacity * sizeof *rows);

@@ -163,11 +163,6 @@ static int read_disk(tks__cursor *cursor, const tks__reader *reader, tks__record
   else
     code = tks__sqlite_day_read(reader->pool, day->day, &reader->symbols->names, reader->sources, &cursor->stretch,
                                 records, capacity, count, error);
-  if (*count > 0) {
-    cursor->stretch.started = true;
-    cursor->stretch.ts_ns = records[*count - 1].ts_ns;
-    cursor->stretch.seq = records[*count - 1].seq;
-  }
   bool damaged = code == TKS_EDAYFILE || code == TKS_EFORMAT;
   if (damaged || (code == TKS_OK && *count < capacity && (day->sink == TKS_SQLITE || *count == 0))) leave_day(cursor);
   return code;

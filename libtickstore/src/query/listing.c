@@ -214,8 +214,9 @@ static int visit_json(void *context, uint32_t symbol, int32_t day) {
 static uint64_t counted_up_to(listing_work *work, const tks__record *r) {
   int32_t day = tks__utc_day(r->ts_ns);
   uint64_t last_seq = 0;
+  size_t start = work->last_hit;
   for (size_t k = 0; k < work->file_count; k++) {
-    size_t i = (work->last_hit + k) % work->file_count;
+    size_t i = (start + k) % work->file_count;
     const counted *file = &work->files[i];
     if (file->day != day || (file->symbol != 0 && file->symbol != r->symbol)) continue;
     last_seq = file->last_seq;

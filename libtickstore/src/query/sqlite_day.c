@@ -12,15 +12,15 @@
 
 enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
 
+/* Sequence number and source are filtered here and not in the statements: of a row that they passed over nobody would know, and a
+ * read that ends at its deadline could not go on behind it. */
 #define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
 
 static const char *const SQL[] = {
     [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
-                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
-                  " ORDER BY ts_ms, ts_sub_ns, seq LIMIT ?9",
+                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) ORDER BY ts_ms, ts_sub_ns, seq",
     [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
-                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
-                   " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC LIMIT ?9",
+                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
     [SYMBOL_ID] = "SELECT id FROM symbol WHERE name = ?1",
     [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
@@ -69,9 +69,11 @@ static int find_id(tks__connection *c, int which, const tks__name *name, int64_t
 /* The process's id of a source of the file, remembered in the connection. */
 static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, uint32_t *id) {
   *id = 0;
-  if (file_id <= 0 || file_id > UINT16_MAX) return SQLITE_OK; /* beyond any source that is ever written */
+  if (file_id <= 0) return SQLITE_OK;
+  /* A session has no higher ids; a file that many have written to, or somebody else, may. */
+  bool remembered = file_id <= UINT16_MAX;
   size_t index = (size_t)file_id;
-  if (index < c->sources_capacity && c->sources[index] != 0) {
+  if (remembered && index < c->sources_capacity && c->sources[index] != 0) {
     *id = c->sources[index];
     return SQLITE_OK;
   }
@@ -89,6 +91,7 @@ static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, 
   int reset = sqlite3_reset(s);
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
   if (code == TKS_ENOMEM) return SQLITE_NOMEM;
+  if (!remembered) return reset;
   size_t before = c->sources_capacity;
   if (!tks__grow((void **)&c->sources, &c->sources_capacity, index + 1, sizeof *c->sources)) return SQLITE_NOMEM;
   memset(c->sources + before, 0, (c->sources_capacity - before) * sizeof *c->sources);
@@ -112,10 +115,6 @@ static bool has_key(const tks__connection *c, sqlite3_stmt *s) {
 }
 
 static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
-  if (!has_key(c, s)) return SQLITE_CORRUPT;
-  /* Unsigned: the first day of all begins before the first instant. */
-  r->ts_ns = (int64_t)((uint64_t)sqlite3_column_int64(s, 0) * 1000000 + (uint64_t)sqlite3_column_int64(s, 1));
-  r->seq = (uint64_t)sqlite3_column_int64(s, 2);
   r->bid = price(s, 3);
   r->ask = price(s, 4);
   r->flags = (uint32_t)sqlite3_column_int64(s, 6);
@@ -127,25 +126,42 @@ static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__n
   return map_source(c, sources, sqlite3_column_int64(s, 5), &r->source);
 }
 
-static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id, size_t capacity) {
+/* The row that the statement stands at becomes records[*count], if it is wanted; the stretch goes on behind it. */
+static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks__names *sources, tks__stretch *t,
+                    tks__record *records, size_t *count) {
+  if (!has_key(c, s)) return SQLITE_CORRUPT;
+  /* Unsigned: the first day of all begins before the first instant. */
+  int64_t ts_ns = (int64_t)((uint64_t)sqlite3_column_int64(s, 0) * 1000000 + (uint64_t)sqlite3_column_int64(s, 1));
+  uint64_t seq = (uint64_t)sqlite3_column_int64(s, 2);
+  if (seq <= t->max_seq && (source_id == 0 || sqlite3_column_int64(s, 5) == source_id)) {
+    tks__record *r = &records[*count];
+    r->ts_ns = ts_ns;
+    r->seq = seq;
+    int rc = read_row(c, s, t->symbol, sources, r);
+    if (rc != SQLITE_OK) return rc;
+    ++*count;
+  }
+  t->started = true;
+  t->ts_ns = ts_ns;
+  t->seq = seq;
+  return SQLITE_OK;
+}
+
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id) {
   /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
   int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
   int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
   int64_t end_ns = t->descending ? t->from_ns : t->to_ns;
-  uint64_t max_seq = t->max_seq > INT64_MAX ? INT64_MAX : t->max_seq;
   int rc = sqlite3_bind_int64(s, 1, symbol_id);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, edge_seq);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 5, tks__ts_ms(end_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 6, tks__ts_sub_ns(end_ns));
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 7, (int64_t)max_seq);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, source_id);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 9, (int64_t)capacity);
   return rc;
 }
 
-static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, const tks__stretch *t,
+static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, tks__stretch *t,
                         tks__record *records, size_t capacity, size_t *count) {
   int64_t symbol_id, source_id = 0;
   int rc = find_id(c, SYMBOL_ID, tks__names_get(symbols, t->symbol), &symbol_id);
@@ -156,19 +172,18 @@ static int read_stretch(tks__connection *c, const tks__names *symbols, tks__name
   }
   sqlite3_stmt *s;
   rc = statement(c, t->descending ? DESCENDING : ASCENDING, &s);
-  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id, source_id, capacity);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id);
   if (rc != SQLITE_OK) return rc;
   while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-    rc = read_row(c, s, t->symbol, sources, &records[*count]);
+    rc = take_row(c, s, source_id, sources, t, records, count);
     if (rc != SQLITE_OK) break;
-    ++*count;
   }
   int reset = sqlite3_reset(s);
   return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_OK ? reset : rc;
 }
 
 int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols, tks__names *sources,
-                         const tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count,
+                         tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count,
                          tks_error *error) {
   *count = 0;
   tks__connection *c;

@@ -1,7 +1,7 @@
 /* sqlite_day.h - reading one day file: a stretch of one symbol's quotes, or the summary of its symbols.
  *
  * Each call is one read transaction, bounded by the pool's deadline. A long range is read as many short stretches, each
- * starting behind the last record of the one before, so no snapshot is held between them. */
+ * starting behind the last row that the one before looked at, so no snapshot is held between them. */
 #ifndef TKS_QUERY_SQLITE_DAY_H
 #define TKS_QUERY_SQLITE_DAY_H
 
@@ -16,16 +16,15 @@ typedef struct tks__stretch {
   int64_t to_ns;
   uint64_t max_seq; /* only records with seq <= it */
   bool descending;
-  bool started; /* go on behind (ts_ns, seq): */
+  bool started; /* go on behind (ts_ns, seq), the last row that was read or passed over: */
   int64_t ts_ns;
   uint64_t seq;
 } tks__stretch;
 
-/* Reads up to `capacity` records of a day in the stretch's order; *count fewer than that means the day is read to its end.
- * On TKS_EDEADLINE *count records are valid. */
+/* Reads up to `capacity` records of a day in the stretch's order, and moves the stretch on; *count fewer than that means the day is
+ * read to its end. On TKS_EDEADLINE *count records are valid, and the next call goes on from there, even where none was wanted. */
 int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols, tks__names *sources,
-                         const tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count,
-                         tks_error *error);
+                         tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count, tks_error *error);
 
 /* One symbol of a day. */
 typedef struct tks__day_symbol {
