@@ -11,7 +11,9 @@
  *   1. Only the keeper adds and takes back blocks. Segments are spare, in a block, or gone.
  *   2. Only what some sink has read, or what is seen to be published, counts as synced; names are synced before records,
  *      and the directory before either counts.
- *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it. */
+ *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it.
+ *   4. Room that was given is not taken back: a producer may be about to use it. So blocks that a burst had prepared (up to 32 files of
+ *      2 MiB) stay, empty, until the producers have passed them or the store is closed; only spare ones go when it is quiet. */
 #ifndef TKS_INGEST_KEEPER_H
 #define TKS_INGEST_KEEPER_H
 
