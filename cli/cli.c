@@ -158,6 +158,34 @@ bool cli_parse_format(const char *text, bool prometheus, cli_format *format) {
 
 cli_format cli_default_format(void) { return isatty(STDOUT_FILENO) ? CLI_TABLE : CLI_CSV; }
 
+bool cli_parse_report(int argc, char **argv, const char *help, const char *flag, bool prometheus, cli_report *report,
+                      int *exit_code) {
+  enum { STORE = 256, FORMAT, FLAG };
+  const struct option known[] = {{"store", required_argument, NULL, STORE},
+                                 {"format", required_argument, NULL, FORMAT},
+                                 CLI_OPTION_HELP,
+                                 {flag, no_argument, NULL, FLAG}, /* NULL: the end */
+                                 {0}};
+  *report = (cli_report){.format = cli_default_format()};
+  for (int option; (option = cli_option(argc, argv, ":h", known, help, exit_code)) != -1;) {
+    if (option == CLI_STOP) return false;
+    if (option == STORE) report->store = optarg;
+    else if (option == FLAG) report->flag = true;
+    else if (!cli_parse_format(optarg, prometheus, &report->format)) {
+      *exit_code = cli_usage_error(argv[0], "--format %s: not table, csv%s", optarg,
+                                   prometheus ? ", json or prometheus" : " or json");
+      return false;
+    }
+  }
+  *exit_code = CLI_USAGE;
+  if (optind < argc) {
+    cli_usage_error(argv[0], "%s is one argument too many", argv[optind]);
+    return false;
+  }
+  report->store = cli_store_path(argv[0], report->store);
+  return report->store != NULL;
+}
+
 bool cli_color(FILE *stream) {
   const char *no_color = getenv("NO_COLOR");
   if (no_color != NULL && no_color[0] != '\0') return false;

@@ -59,6 +59,17 @@ bool cli_parse_count(const char *text, int64_t max, int64_t *count);
 bool cli_parse_format(const char *text, bool prometheus, cli_format *format);
 cli_format cli_default_format(void);
 
+/* What the subcommands take that report on a whole store: --store, --format and perhaps one flag of their own. */
+typedef struct cli_report {
+  const char *store;
+  cli_format format;
+  bool flag;
+} cli_report;
+
+/* `flag` is its name, NULL for none. False: done, *exit_code says how. */
+bool cli_parse_report(int argc, char **argv, const char *help, const char *flag, bool prometheus, cli_report *report,
+                      int *exit_code);
+
 /* Whether stdout still takes something. Long outputs ask now and then, and end when it does not; main reports it at the
  * end through cli_finish_stdout, which returns the exit code: a full disk is a failure, a closed pipe is not. */
 bool cli_stdout_open(void);

@@ -29,12 +29,6 @@ static const char help[] =
     "  --store DIR      the store; without it TICKSTORE_PATH\n"
     "  -h, --help       this text\n";
 
-typedef struct doctor_options {
-  const char *store;
-  bool full;
-  cli_format format;
-} doctor_options;
-
 typedef enum writer_state { WRITER_NONE, WRITER_ACTIVE, WRITER_UNKNOWN } writer_state;
 
 /* Whether a process holds the store's writer lock: asks about it without taking it. */
@@ -331,22 +325,22 @@ static void note_files(const char *store, bool tails) {
     fprintf(stderr, "note: and %zu more JSON files whose last line is cut off\n", walk.cut - NAMED_FILES);
 }
 
-static int examine(const char *subcommand, tks_store *store, const doctor_options *options) {
+static int examine(const char *subcommand, tks_store *store, const cli_report *options) {
+  bool full = options->flag;
   static const char *const writers[] = {"no writer has the store open", "a writer has the store open",
                                         "whether a writer has the store open could not be found out"};
   day_list days;
   char count[HUMAN_MAX];
-  if (!list_days(subcommand, store, options->full ? TKS_CHECK_FULL : TKS_CHECK_QUICK, &days)) return CLI_DATA;
+  if (!list_days(subcommand, store, full ? TKS_CHECK_FULL : TKS_CHECK_QUICK, &days)) return CLI_DATA;
   writer_state writer = find_writer(options->store);
   bool printed = print_days(&days, options->format);
   note_wals(&days, writer);
-  note_files(options->store, options->full && writer == WRITER_NONE);
+  note_files(options->store, full && writer == WRITER_NONE);
   size_t checked = distinct_days(&days), problems = report_problems(subcommand, options->store, &days);
-  if (options->full) problems += compare_sinks(subcommand, &days, options->store, writer);
+  if (full) problems += compare_sinks(subcommand, &days, options->store, writer);
   fprintf(stderr, "%s: %s\n", options->store, writers[writer]);
   fprintf(stderr, "%s day%s checked%s, %s\n", human_count(checked, count), checked == 1 ? "" : "s",
-          options->full ? " in full" : "; --full also reads every row",
-          problems == 0 ? "no problem" : "problems found");
+          full ? " in full" : "; --full also reads every row", problems == 0 ? "no problem" : "problems found");
   free(days.items);
   return problems == 0 && printed ? CLI_OK : CLI_DATA;
 }
@@ -364,37 +358,10 @@ static void advise_on_store(const char *subcommand, const char *path) {
   else if (access(file, R_OK) != 0) cli_data_error(subcommand, "to do: check the permissions of %s", file);
 }
 
-/* False: done, *exit_code says how. */
-static bool parse_options(int argc, char **argv, doctor_options *options, int *exit_code) {
-  enum { STORE = 256, FORMAT, FULL };
-  static const struct option known[] = {{"store", required_argument, NULL, STORE},
-                                        {"format", required_argument, NULL, FORMAT},
-                                        {"full", no_argument, NULL, FULL},
-                                        CLI_OPTION_HELP,
-                                        {0}};
-  *options = (doctor_options){.format = cli_default_format()};
-  for (int option; (option = cli_option(argc, argv, ":h", known, help, exit_code)) != -1;) {
-    if (option == CLI_STOP) return false;
-    if (option == STORE) options->store = optarg;
-    else if (option == FULL) options->full = true;
-    else if (!cli_parse_format(optarg, false, &options->format)) {
-      *exit_code = cli_usage_error(argv[0], "--format %s: not table, csv or json", optarg);
-      return false;
-    }
-  }
-  *exit_code = CLI_USAGE;
-  if (optind < argc) {
-    cli_usage_error(argv[0], "%s is one argument too many", argv[optind]);
-    return false;
-  }
-  options->store = cli_store_path(argv[0], options->store);
-  return options->store != NULL;
-}
-
 int cmd_doctor(int argc, char **argv) {
-  doctor_options options;
+  cli_report options;
   int exit_code = CLI_USAGE;
-  if (!parse_options(argc, argv, &options, &exit_code)) return exit_code;
+  if (!cli_parse_report(argc, argv, help, "full", false, &options, &exit_code)) return exit_code;
   tks_store *store = cli_open_for_reading(argv[0], options.store);
   if (store == NULL) {
     advise_on_store(argv[0], options.store);

@@ -67,12 +67,10 @@ typedef struct field {
 } field;
 
 typedef struct csv_reader {
-  import_reader base;
-  import_lines lines;
+  import_line_reader by_line;
   int columns[ROLES]; /* index of each role's column, -1 if there is none */
   role time;
-  size_t width;    /* fields of the header */
-  bool cut_before; /* the last line of an earlier run went on: to be reported */
+  size_t width; /* fields of the header */
   field fields[COLUMNS_MAX];
   char symbol[UNQUOTED_MAX];
   char source[UNQUOTED_MAX];
@@ -163,7 +161,7 @@ static bool split_record(csv_reader *csv, const char *text, size_t length, size_
       case SPLIT_OK: return true;
       case SPLIT_MALFORMED: return import_refuse(reason, "field %zu: text after the closing quote", *count + 1);
       case SPLIT_OPEN:
-        if (!extend_to_quote(&csv->lines, &text, &length))
+        if (!extend_to_quote(&csv->by_line.lines, &text, &length))
           return import_refuse(reason, "field %zu: no closing quote", *count + 1);
     }
   }
@@ -237,54 +235,15 @@ static bool convert(csv_reader *csv, import_row *row, import_reason *reason) {
   return true;
 }
 
-static bool parse_row(csv_reader *csv, const char *text, size_t length, import_row *row, import_reason *reason) {
+static bool parse_row(import_line_reader *reader, const char *text, size_t length, import_row *row,
+                      import_reason *reason) {
+  csv_reader *csv = (csv_reader *)reader;
   size_t count = 0;
   if (!split_record(csv, text, length, &count, reason)) return false;
   if (count != csv->width)
     return import_refuse(reason, "%zu field%s where the header has %zu%s", count, count == 1 ? "" : "s", csv->width,
-                         csv->lines.unterminated ? " (the line is cut off)" : "");
+                         csv->by_line.lines.unterminated ? " (the line is cut off)" : "");
   return convert(csv, row, reason);
-}
-
-static import_step csv_next(import_reader *reader, import_row *row, import_reason *reason) {
-  csv_reader *csv = (csv_reader *)reader;
-  if (csv->cut_before) {
-    csv->cut_before = false;
-    reader->number = reader->done;
-    import_refuse(reason, "an earlier import took this line before it was complete");
-    return IMPORT_BAD;
-  }
-  const char *text = NULL;
-  size_t length = 0;
-  import_line line;
-  do line = import_lines_next(&csv->lines, &text, &length);
-  while (line == IMPORT_LINE && length == 0);
-  reader->done = import_lines_done(&csv->lines);
-  if (line == IMPORT_LINE_END) return IMPORT_END;
-  reader->number = csv->lines.number;
-  if (line == IMPORT_LINE_TOO_LONG) {
-    import_refuse(reason, "the line is longer than %u bytes", IMPORT_LINE_MAX);
-    return IMPORT_BAD;
-  }
-  import_row_init(row);
-  if (parse_row(csv, text, length, row, reason) && import_lines_whole(&csv->lines, reader, reason)) return IMPORT_ROW;
-  import_lines_shrink(&csv->lines);
-  import_lines_hold_if_cut(&csv->lines);
-  return IMPORT_BAD;
-}
-
-static void csv_commit(import_reader *reader) {
-  csv_reader *csv = (csv_reader *)reader;
-  import_lines_commit(&csv->lines);
-  reader->done = import_lines_done(&csv->lines);
-}
-
-static void csv_free(import_reader *reader) { free(reader); }
-
-static void csv_resume(import_reader *reader, uint64_t number) {
-  csv_reader *csv = (csv_reader *)reader;
-  reader->done = number;
-  csv->cut_before = import_lines_resume(&csv->lines, number, import_stream_last(reader->stream));
 }
 
 static role role_of(const char *name, size_t length) {
@@ -296,10 +255,10 @@ static role role_of(const char *name, size_t length) {
 static void remark_unknown(csv_reader *csv, const field *f, unsigned *unknown) {
   char shown[IMPORT_SHOWN_MAX];
   import_show(f->text, f->length, shown);
-  size_t used = strlen(csv->base.note);
-  if ((*unknown)++ == 0) snprintf(csv->base.note, sizeof csv->base.note, "ignored columns: %s", shown);
-  else if (used + strlen(shown) + 8 < sizeof csv->base.note)
-    snprintf(csv->base.note + used, sizeof csv->base.note - used, ", %s", shown);
+  size_t used = strlen(csv->by_line.base.note);
+  if ((*unknown)++ == 0) snprintf(csv->by_line.base.note, sizeof csv->by_line.base.note, "ignored columns: %s", shown);
+  else if (used + strlen(shown) + 8 < sizeof csv->by_line.base.note)
+    snprintf(csv->by_line.base.note + used, sizeof csv->by_line.base.note - used, ", %s", shown);
 }
 
 static bool read_columns(csv_reader *csv, import_reason *reason) {
@@ -321,7 +280,7 @@ static bool read_columns(csv_reader *csv, import_reason *reason) {
     return import_refuse(reason, "the header has no column timestamp_ns, timestamp_us, timestamp_ms or time");
   if (csv->columns[BID] < 0) return import_refuse(reason, "the header has no column bid");
   if (csv->columns[ASK] < 0) return import_refuse(reason, "the header has no column ask");
-  if (csv->columns[SYMBOL] < 0 && csv->base.meaning->symbol_length == 0)
+  if (csv->columns[SYMBOL] < 0 && csv->by_line.base.meaning->symbol_length == 0)
     return import_refuse(reason, "the header has no column symbol: name it with --symbol");
   return true;
 }
@@ -329,13 +288,13 @@ static bool read_columns(csv_reader *csv, import_reason *reason) {
 static bool read_header(csv_reader *csv, import_reason *reason) {
   const char *text = NULL;
   size_t length = 0;
-  import_line line = import_lines_next(&csv->lines, &text, &length);
+  import_line line = import_lines_next(&csv->by_line.lines, &text, &length);
   if (line == IMPORT_LINE_END) return import_refuse(reason, "%s", "the file is empty: a header line is needed");
   if (line == IMPORT_LINE_TOO_LONG) return import_refuse(reason, "%s", "the header is too long");
   if (!split_record(csv, text, length, &csv->width, reason)) return false;
   if (csv->width > COLUMNS_MAX) return import_refuse(reason, "the header has more than %d columns", COLUMNS_MAX);
   if (!read_columns(csv, reason)) return false;
-  import_lines_commit(&csv->lines);
+  import_lines_commit(&csv->by_line.lines);
   return true;
 }
 
@@ -345,17 +304,10 @@ import_reader *import_csv_reader(import_stream *stream, const import_meaning *me
     import_refuse(reason, "out of memory");
     return NULL;
   }
-  csv->base = (import_reader){.next = csv_next,
-                              .commit = csv_commit,
-                              .resume = csv_resume,
-                              .free = csv_free,
-                              .stream = stream,
-                              .meaning = meaning,
-                              .unit = "line"};
+  import_line_reader_init(&csv->by_line, stream, meaning);
+  csv->by_line.parse = parse_row;
   for (int r = 0; r < ROLES; r++) csv->columns[r] = -1;
-  import_stream_skip_bom(stream);
-  import_lines_init(&csv->lines, stream);
-  if (read_header(csv, reason)) return &csv->base;
+  if (read_header(csv, reason)) return &csv->by_line.base;
   free(csv);
   return NULL;
 }

@@ -1,6 +1,7 @@
 /* import_lines.c - splits a stream into lines with memchr over the window. */
 #include "import_lines.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void import_lines_init(import_lines *lines, import_stream *stream) {
@@ -119,4 +120,60 @@ bool import_lines_resume(import_lines *lines, uint64_t number, char last) {
   bool grown = *next != '\n' && *next != '\r';
   discard_line(lines->stream);
   return grown;
+}
+
+/* ------------------------------------------------------------------ reader */
+
+static import_step reader_next(import_reader *base, import_row *row, import_reason *reason) {
+  import_line_reader *reader = (import_line_reader *)base;
+  if (reader->cut_before) {
+    reader->cut_before = false;
+    base->number = base->done;
+    import_refuse(reason, "an earlier import took this line before it was complete");
+    return IMPORT_BAD;
+  }
+  const char *text = NULL;
+  size_t length = 0;
+  import_line line;
+  do line = import_lines_next(&reader->lines, &text, &length);
+  while (line == IMPORT_LINE && length == 0);
+  base->done = import_lines_done(&reader->lines);
+  if (line == IMPORT_LINE_END) return IMPORT_END;
+  base->number = reader->lines.number;
+  if (line == IMPORT_LINE_TOO_LONG) {
+    import_refuse(reason, "the line is longer than %u bytes", IMPORT_LINE_MAX);
+    return IMPORT_BAD;
+  }
+  import_row_init(row);
+  if (reader->parse(reader, text, length, row, reason) && import_lines_whole(&reader->lines, base, reason))
+    return IMPORT_ROW;
+  import_lines_shrink(&reader->lines);
+  import_lines_hold_if_cut(&reader->lines);
+  return IMPORT_BAD;
+}
+
+static void reader_commit(import_reader *base) {
+  import_line_reader *reader = (import_line_reader *)base;
+  import_lines_commit(&reader->lines);
+  base->done = import_lines_done(&reader->lines);
+}
+
+static void reader_resume(import_reader *base, uint64_t number) {
+  import_line_reader *reader = (import_line_reader *)base;
+  base->done = number;
+  reader->cut_before = import_lines_resume(&reader->lines, number, import_stream_last(base->stream));
+}
+
+static void reader_free(import_reader *base) { free(base); }
+
+void import_line_reader_init(import_line_reader *reader, import_stream *stream, const import_meaning *meaning) {
+  reader->base = (import_reader){.next = reader_next,
+                                 .commit = reader_commit,
+                                 .resume = reader_resume,
+                                 .free = reader_free,
+                                 .stream = stream,
+                                 .meaning = meaning,
+                                 .unit = "line"};
+  import_stream_skip_bom(stream);
+  import_lines_init(&reader->lines, stream);
 }

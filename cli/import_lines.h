@@ -51,4 +51,19 @@ uint64_t import_lines_done(const import_lines *lines);
  * returned. */
 bool import_lines_resume(import_lines *lines, uint64_t number, char last);
 
+/* The first part of a reader whose every record begins with a line, and that an earlier run may have taken the beginning of a line
+ * for one. */
+typedef struct import_line_reader {
+  import_reader base;
+  import_lines lines;
+  bool cut_before; /* the last line of an earlier run went on: to be reported */
+  /* Makes a row of a line that is not empty, and of those that it extends it by. */
+  bool (*parse)(struct import_line_reader *reader, const char *text, size_t length, import_row *row,
+                import_reason *reason);
+} import_line_reader;
+
+/* For one that is zero and was allocated with calloc: fills all but what is the format's own, and leaves the stream before the first
+ * line. */
+void import_line_reader_init(import_line_reader *reader, import_stream *stream, const import_meaning *meaning);
+
 #endif

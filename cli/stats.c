@@ -15,12 +15,6 @@ static const char help[] =
     "  --store DIR      the store; without it TICKSTORE_PATH\n"
     "  -h, --help       this text\n";
 
-typedef struct stats_options {
-  const char *store;
-  bool per_symbol;
-  cli_format format;
-} stats_options;
-
 /* The same facts in three shapes: table and CSV have a row per fact, JSON one object with a key per fact. */
 typedef struct stats_facts {
   cli_output output;
@@ -90,7 +84,7 @@ static bool write_facts(const cli_disk *disk, cli_format format) {
   return true;
 }
 
-static int print_stats(const char *subcommand, tks_store *store, const stats_options *options) {
+static int print_stats(const char *subcommand, tks_store *store, const cli_report *options) {
   symbol_list symbols;
   day_list days;
   cli_disk disk;
@@ -101,7 +95,7 @@ static int print_stats(const char *subcommand, tks_store *store, const stats_opt
   }
   int exit_code = CLI_OK;
   disk_sum(&disk, &symbols, &days);
-  if (options->format == CLI_PROMETHEUS) prometheus_disk(stdout, &symbols, &days, options->per_symbol);
+  if (options->format == CLI_PROMETHEUS) prometheus_disk(stdout, &symbols, &days, options->flag);
   else if (!write_facts(&disk, options->format)) exit_code = CLI_DATA;
   for (size_t i = 0; i < days.count; i++) {
     if (days.items[i].code < 0) exit_code = cli_data_error(subcommand, "%s", days.items[i].message);
@@ -111,37 +105,10 @@ static int print_stats(const char *subcommand, tks_store *store, const stats_opt
   return exit_code;
 }
 
-/* False: done, *exit_code says how. */
-static bool parse_options(int argc, char **argv, stats_options *options, int *exit_code) {
-  enum { STORE = 256, FORMAT, PER_SYMBOL };
-  static const struct option known[] = {{"store", required_argument, NULL, STORE},
-                                        {"format", required_argument, NULL, FORMAT},
-                                        {"per-symbol", no_argument, NULL, PER_SYMBOL},
-                                        CLI_OPTION_HELP,
-                                        {0}};
-  *options = (stats_options){.format = cli_default_format()};
-  for (int option; (option = cli_option(argc, argv, ":h", known, help, exit_code)) != -1;) {
-    if (option == CLI_STOP) return false;
-    if (option == STORE) options->store = optarg;
-    else if (option == PER_SYMBOL) options->per_symbol = true;
-    else if (!cli_parse_format(optarg, true, &options->format)) {
-      *exit_code = cli_usage_error(argv[0], "--format %s: not table, csv, json or prometheus", optarg);
-      return false;
-    }
-  }
-  *exit_code = CLI_USAGE;
-  if (optind < argc) {
-    cli_usage_error(argv[0], "%s is one argument too many", argv[optind]);
-    return false;
-  }
-  options->store = cli_store_path(argv[0], options->store);
-  return options->store != NULL;
-}
-
 int cmd_stats(int argc, char **argv) {
-  stats_options options;
+  cli_report options;
   int exit_code = CLI_USAGE;
-  if (!parse_options(argc, argv, &options, &exit_code)) return exit_code;
+  if (!cli_parse_report(argc, argv, help, "per-symbol", true, &options, &exit_code)) return exit_code;
   tks_store *store = cli_open_for_reading(argv[0], options.store);
   if (store == NULL) return CLI_DATA;
   exit_code = print_stats(argv[0], store, &options);

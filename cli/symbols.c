@@ -32,24 +32,12 @@ static int print_symbols(const char *subcommand, tks_store *store, cli_format fo
 }
 
 int cmd_symbols(int argc, char **argv) {
-  enum { STORE = 256, FORMAT };
-  static const struct option known[] = {
-      {"store", required_argument, NULL, STORE}, {"format", required_argument, NULL, FORMAT}, CLI_OPTION_HELP, {0}};
-  const char *path = NULL;
-  cli_format format = cli_default_format();
-  int exit_code = CLI_OK;
-  for (int option; (option = cli_option(argc, argv, ":h", known, help, &exit_code)) != -1;) {
-    if (option == CLI_STOP) return exit_code;
-    if (option == STORE) path = optarg;
-    else if (!cli_parse_format(optarg, false, &format)) {
-      return cli_usage_error(argv[0], "--format %s: not table, csv or json", optarg);
-    }
-  }
-  if (optind < argc) return cli_usage_error(argv[0], "%s is one argument too many", argv[optind]);
-  if ((path = cli_store_path(argv[0], path)) == NULL) return CLI_USAGE;
-  tks_store *store = cli_open_for_reading(argv[0], path);
+  cli_report options;
+  int exit_code = CLI_USAGE;
+  if (!cli_parse_report(argc, argv, help, NULL, false, &options, &exit_code)) return exit_code;
+  tks_store *store = cli_open_for_reading(argv[0], options.store);
   if (store == NULL) return CLI_DATA;
-  exit_code = print_symbols(argv[0], store, format);
+  exit_code = print_symbols(argv[0], store, options.format);
   tks_close(store, NULL);
   return exit_code;
 }

@@ -861,6 +861,59 @@ Test(contract, a_newer_day_file_is_left_alone) {
   cr_assert_eq(sqlite_integer(last, "SELECT COUNT(DISTINCT id) FROM ticks"), 55);
 }
 
+static void set_format(const char *path, const char *pragma) {
+  sqlite3 *db = open_plain(path);
+  run_sql(db, pragma);
+  (void)sqlite3_close(db);
+}
+
+/* The sink says which file it waits for. The others' records go on reaching the disk, as far as the journal has room; when the file is
+ * gone or can be read, all goes on without a restart. */
+Test(contract, a_newer_day_file_holds_up_what_the_journal_holds) {
+  make_days(50);
+  char path[PATH_MAX], last[PATH_MAX];
+  store_day_path(dir, NAME_1, path);
+  store_day_path(dir, NAME_2, last);
+  set_format(path, "PRAGMA user_version=99");
+  tks_config config = config_of(TKS_SQLITE);
+  config.journal_bytes = UINT64_C(1) << 20;
+  config.queue_policy = TKS_QUEUE_DROP;
+  config.retry_attempts = 0;
+  config.degraded_retry_ms = 10;
+  store = store_open(dir, &config);
+  uint32_t a = store_symbol(store, "A");
+  put_some(a, DAY_1 + 1000, 1);
+  cr_assert_eq(tks_flush(store, 100, &error), TKS_ETIMEOUT);
+  cr_assert_not_null(strstr(error.message, "ticks_" NAME_1), "%s", error.message);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.sinks[0].state, TKS_SINK_DEGRADED);
+  cr_assert_eq(stats.sinks[0].last_error_code, TKS_EFORMAT);
+  cr_assert_not_null(strstr(stats.sinks[0].last_error, "ticks_" NAME_1), "%s", stats.sinks[0].last_error);
+
+  enum { LATER = 40000 }; /* more than there is room for */
+  int dropped = 0;
+  for (int i = 0; i < LATER; i++) {
+    const tks_quote quote = {.ts_ns = DAY_2 + 1000 + i, .bid = 1, .ask = 2, .symbol = a};
+    int code = tks_put_quote(store, &quote, NULL, &error);
+    cr_assert(code == TKS_OK || code == TKS_EQUEUEFULL, "%d: %s", code, error.message);
+    dropped += code == TKS_EQUEUEFULL;
+  }
+  cr_assert_gt(dropped, 0);
+  cr_assert(wait_until(has_rows, &(rows_wanted){last, 50 + LATER - dropped}), "what was accepted is on disk");
+  stats = store_stats(store);
+  cr_assert_eq(stats.dropped, dropped);
+  cr_assert_leq(stats.journal_bytes, config.journal_bytes);
+  cr_assert_eq(stats.sinks[0].lost, 0);
+
+  set_format(path, "PRAGMA user_version=1");
+  store_flush(store);
+  cr_assert_eq(sqlite_integer(path, "SELECT COUNT(DISTINCT id) FROM ticks"), 51);
+  cr_assert_eq(sqlite_integer(last, "SELECT COUNT(DISTINCT id) FROM ticks"), 50 + LATER - dropped);
+  cr_assert_eq(store_stats(store).sinks[0].state, TKS_SINK_OK);
+  store_close(store);
+  store = NULL;
+}
+
 /* ------------------------------------------------------- a log that takes long */
 
 static sem_t log_may_go_on;

@@ -366,10 +366,12 @@ static bool failed_some(void *context) {
 
 Test(keeper, syncs_what_is_published) {
   start();
-  uint64_t before = stats().synced;
+  uint64_t before = stats().synced, before_seq = stats().synced_seq;
   cr_assert_eq(before, tks__journal_tail(journal));
+  cr_assert_eq(before_seq, tks__journal_end_seq(journal) - 1);
   push_many(700);
   cr_assert(wait_until(synced_all, NULL));
+  cr_assert_eq(stats().synced_seq, before_seq + 700);
   atomic_fetch_add(&journal->tail, 1); /* claimed, and not filled */
   push_many(3);
   tks__keeper_arm(keeper);
@@ -377,6 +379,8 @@ Test(keeper, syncs_what_is_published) {
   cr_assert_eq(stats().synced, before + 700, "nothing behind a record that is not there yet");
   tks__journal_release(journal, before + 704, before + 704);
   cr_assert_eq(stats().synced, before + 704, "what the sinks have is safe");
+  cr_assert_eq(stats().synced_seq, before_seq + 700,
+               "the number is that of the last sync, whatever is taken back since");
   cr_assert_eq(stop(), 0);
 }
 
@@ -384,7 +388,7 @@ Test(keeper, a_failed_sync_is_not_believed_when_a_later_one_succeeds) {
   start();
   push_many(10);
   cr_assert(wait_until(synced_all, NULL));
-  uint64_t before = stats().synced, none = 0;
+  uint64_t before = stats().synced, before_seq = stats().synced_seq, none = 0;
   atomic_store(&failing_op, TKS__FS_SYNC);
   atomic_store(&failing_errno, EIO);
   atomic_store(&tks__fs_fault, fail_op);
@@ -395,6 +399,7 @@ Test(keeper, a_failed_sync_is_not_believed_when_a_later_one_succeeds) {
   tks__keeper_arm(keeper);
   linger_ms(30);
   cr_assert_eq(stats().synced, before, "the system may have given up what it could not write");
+  cr_assert_eq(stats().synced_seq, before_seq);
   tks__journal_release(journal, before + 20, before + 30);
   cr_assert(wait_until(synced_all, NULL), "the sinks have the part that failed");
   release_all();

@@ -410,10 +410,11 @@ TKS_API int tks_range_open(tks_store *store, const tks_range *range, tks_cursor 
 
 /* Fills up to `capacity` (1 to TKS_MAX_RECORDS) quotes; *count is how many, 0 at the end. Blocks on disk and
  * for a reading connection, bounded by read_deadline_ms. One thread at a time per cursor.
- * On TKS_EDAYFILE the message names the day and *count holds what came before it; the next call goes on with the following day.
+ * On TKS_EDAYFILE and TKS_EFORMAT the message names the day and *count holds what came before it; the next call goes on with the
+ * following day.
  * On TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL and TKS_ENOMEM *count quotes are valid and the next call goes on from there.
- * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL (SQLite needs a little room even to read
- * a day that is being written), TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
+ * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EFORMAT, TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL (SQLite needs a little room even to
+ * read a day that is being written), TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
 TKS_API int tks_cursor_next(tks_cursor *cursor, tks_quote *quotes, size_t capacity, size_t *count, tks_error *error);
 
 /* Frees the cursor; NULL is fine. May be called after tks_close. */

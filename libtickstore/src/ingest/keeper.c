@@ -64,6 +64,7 @@ struct tks__keeper {
   _Atomic bool loss_pending; /* something is to be written down */
   _Atomic bool armed;
   _Atomic uint64_t synced;
+  _Atomic uint64_t synced_seq; /* all up to here is synced in the journal, or was released */
   _Atomic uint64_t bytes;
   uint64_t first_position;
   uint64_t recovered, holes;
@@ -279,6 +280,13 @@ static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
   return rc;
 }
 
+/* The number is found here, where no block of it can be taken back meanwhile. */
+static void publish_synced(tks__keeper *keeper, uint64_t position, uint64_t released) {
+  atomic_store_explicit(&keeper->synced, position, memory_order_relaxed);
+  if (position < released) position = released;
+  atomic_store_explicit(&keeper->synced_seq, tks__journal_seq_at(&keeper->journal, position) - 1, memory_order_relaxed);
+}
+
 /* What the sinks have durably needs no sync. */
 static void sync_journal(tks__keeper *keeper) {
   uint64_t released = released_of(keeper);
@@ -293,7 +301,7 @@ static void sync_journal(tks__keeper *keeper) {
                      strerror(rc));
   }
   keeper->attempted = to;
-  atomic_store_explicit(&keeper->synced, keeper->hole_end > released ? keeper->hole_start : to, memory_order_relaxed);
+  publish_synced(keeper, keeper->hole_end > released ? keeper->hole_start : to, released);
 }
 
 static void pace(tks__keeper *keeper) {
@@ -479,7 +487,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   keeper->attempted = keeper->first;
   keeper->old_dirty = keeper->recovery.count > 0;
   atomic_init(&keeper->dir_dirty, keeper->recovery.count > 0);
-  atomic_init(&keeper->synced, keeper->first);
+  publish_synced(keeper, keeper->first, keeper->first);
   atomic_init(&journal->released, keeper->first);
   atomic_init(&journal->recycled, keeper->first);
   atomic_init(&journal->read_to, position);
@@ -634,6 +642,7 @@ void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats) 
       .holes = keeper->holes,
       .bytes = atomic_load_explicit(&keeper->bytes, memory_order_relaxed),
       .synced = synced > released ? synced : released,
+      .synced_seq = atomic_load_explicit(&keeper->synced_seq, memory_order_relaxed),
       .first = keeper->first_position,
   };
 }

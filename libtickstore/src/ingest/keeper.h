@@ -11,7 +11,9 @@
  *   1. Only the maker adds and takes back blocks. The scribe pins (journal.h) what it syncs. Segments are spare, in a block, or gone.
  *   2. Only what some sink has read, or what is seen to be published, counts as synced; names are synced before records,
  *      and the directory before either counts.
- *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it. */
+ *   3. A sync that fails is not repeated over the same range: journal_seq stays behind until the sinks have it.
+ *   4. Room that was given is not taken back: a producer may be about to use it. So blocks that a burst had prepared (up to 32 files of
+ *      2 MiB) stay, empty, until the producers have passed them or the store is closed; only spare ones go when it is quiet. */
 #ifndef TKS_INGEST_KEEPER_H
 #define TKS_INGEST_KEEPER_H
 
@@ -49,11 +51,12 @@ void tks__keeper_note(tks__keeper *keeper);
 void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept);
 
 typedef struct tks__keeper_stats {
-  uint64_t recovered; /* records found at start */
-  uint64_t holes;     /* positions of recovered blocks without one */
-  uint64_t bytes;     /* of the files */
-  uint64_t synced;    /* position: all before is synced or durable in all sinks */
-  uint64_t first;     /* the first position of all, recovered ones included */
+  uint64_t recovered;  /* records found at start */
+  uint64_t holes;      /* positions of recovered blocks without one */
+  uint64_t bytes;      /* of the files */
+  uint64_t synced;     /* position: all before is synced or durable in all sinks */
+  uint64_t synced_seq; /* all up to here was synced or durable at the last sync */
+  uint64_t first;      /* the first position of all, recovered ones included */
 } tks__keeper_stats;
 void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats);
 

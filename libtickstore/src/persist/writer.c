@@ -616,7 +616,6 @@ void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
   tks__keeper_stats_get(writer->options.keeper, &keeper);
   stats->recovered = keeper.recovered;
   stats->journal_bytes = keeper.bytes;
-  stats->journal_seq = tks__journal_seq_at(writer->journal, keeper.synced) - 1;
   /* The lanes' positions and the tail of one moment: the counts add up. */
   (void)pthread_mutex_lock(&writer->lock);
   tks__journal_counts counts = tks__journal_count(writer->journal);
@@ -628,6 +627,8 @@ void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
                     &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1]);
   (void)pthread_mutex_unlock(&writer->lock);
   stats->durable_seq = tks__writer_durable_seq(writer);
+  /* What is durable needs no sync; of the rest the keeper knows. */
+  stats->journal_seq = keeper.synced_seq > stats->durable_seq ? keeper.synced_seq : stats->durable_seq;
   stats->held = counts.tail - durable_in(writer, 0);
   if (stats->durable_seq < stats->last_seq && oldest != 0)
     stats->durable_lag_ms = (uint64_t)((tks__clock_monotonic_ns() - oldest) / TKS__NS_PER_MS);

@@ -12,15 +12,15 @@
 
 enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
 
-/* Sequence number and source are filtered here and not in the statements: of a row that they passed over nobody would know, and a
- * read that ends at its deadline could not go on behind it. */
 #define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
 
 static const char *const SQL[] = {
     [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
-                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) ORDER BY ts_ms, ts_sub_ns, seq",
+                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
+                  " ORDER BY ts_ms, ts_sub_ns, seq",
     [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
-                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
+                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
+                   " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
     [SYMBOL_ID] = "SELECT id FROM symbol WHERE name = ?1",
     [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
@@ -147,7 +147,9 @@ static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks_
   return SQLITE_OK;
 }
 
-static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id) {
+/* Of rows that the statement passes over nobody hears, so a read that ends among them at its deadline could not go on behind them. After
+ * the first such end all rows come here, which takes three times as long for each that is not wanted. */
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id) {
   /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
   int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
   int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
@@ -158,6 +160,9 @@ static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_i
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, edge_seq);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 5, tks__ts_ms(end_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 6, tks__ts_sub_ns(end_ns));
+  bool all = t->was_late || t->max_seq > INT64_MAX;
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 7, all ? INT64_MAX : (int64_t)t->max_seq);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, t->was_late ? 0 : source_id);
   return rc;
 }
 
@@ -172,12 +177,13 @@ static int read_stretch(tks__connection *c, const tks__names *symbols, tks__name
   }
   sqlite3_stmt *s;
   rc = statement(c, t->descending ? DESCENDING : ASCENDING, &s);
-  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id, source_id);
   if (rc != SQLITE_OK) return rc;
   while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
     rc = take_row(c, s, source_id, sources, t, records, count);
     if (rc != SQLITE_OK) break;
   }
+  if (rc == SQLITE_INTERRUPT) t->was_late = true;
   int reset = sqlite3_reset(s);
   return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_OK ? reset : rc;
 }

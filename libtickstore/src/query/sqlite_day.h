@@ -19,10 +19,11 @@ typedef struct tks__stretch {
   bool started; /* go on behind (ts_ns, seq), the last row that was read or passed over: */
   int64_t ts_ns;
   uint64_t seq;
+  bool was_late; /* a read ended at its deadline: what is passed over is noted from then on */
 } tks__stretch;
 
 /* Reads up to `capacity` records of a day in the stretch's order, and moves the stretch on; *count fewer than that means the day is
- * read to its end. On TKS_EDEADLINE *count records are valid, and the next call goes on from there, even where none was wanted. */
+ * read to its end. On TKS_EDEADLINE *count records are valid, and calls after it get to the end, even where none is wanted. */
 int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols, tks__names *sources,
                          tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count, tks_error *error);
 
