@@ -486,6 +486,26 @@ Test(sqlite_sink, close_with_a_reader_in_the_way) {
   cr_assert_eq(rows_of(0), 1);
 }
 
+/* As when the store's own readers are at a day that has to make room: at close they are gone. */
+Test(sqlite_sink, close_seals_what_a_reader_had_kept_from_it) {
+  options.max_open_days = 1;
+  start();
+  write_once(RECORDS(0));
+  sqlite3 *reader;
+  cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
+  write_once(RECORDS(1));
+  cr_assert(beside_exists(0, "-wal"));
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  for (int day = 0; day < 2; day++) {
+    cr_assert_not(beside_exists(day, "-wal"), "day %d", day);
+    cr_assert_not(beside_exists(day, "-shm"), "day %d", day);
+    cr_assert_not(tks__dayfile_in_wal_mode(path_of(day)), "day %d", day);
+    cr_assert_eq(rows_of(day), 1);
+  }
+}
+
 /* ---------------------------------------------------------------- housekeeping */
 
 Test(sqlite_sink, past_days_are_sealed_when_no_late_ticks_come) {

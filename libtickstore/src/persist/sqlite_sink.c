@@ -26,6 +26,7 @@ typedef struct sqlite_sink {
   size_t suspect_count, suspect_capacity;
   bool all_suspect;   /* there was no memory to note which */
   bool after_crash;   /* until the first sweep */
+  bool left_unsealed; /* a reader kept a day from being sealed that is not open any more */
   uint64_t given_seq; /* the highest that this store can have given out */
   tks__log_limiter sweep_limiter;
   /* scratch, grown to the largest write */
@@ -116,6 +117,7 @@ static int close_unsealed(sqlite_sink *sink, size_t index, tks_error *error) {
                  tks__dayfile_path(file));
   tks__dayfile_discard(file);
   remove_day(sink, index);
+  sink->left_unsealed = true;
   return TKS_OK;
 }
 
@@ -323,6 +325,7 @@ static void sweep(sqlite_sink *sink) {
   const tks__dayfile_options *o = &sink->options.dayfile;
   tks__days days;
   if (tks__layout_list_days(o->layout, INT32_MIN, INT32_MAX, &days) != 0) return;
+  sink->left_unsealed = false;
   for (size_t i = 0; i < days.count; i++) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
@@ -338,6 +341,7 @@ static void sweep(sqlite_sink *sink) {
       clear_suspect(sink, days.days[i]);
       continue;
     }
+    sink->left_unsealed = true;
     /* What a process that died had committed to the log may not be synced: it does not count before it is. */
     if (!is_listed(sink, days.days[i]) && (!opened || tks__dayfile_sync(file, NULL) != TKS_OK))
       note_suspect(sink, days.days[i]);
@@ -365,6 +369,8 @@ static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
 static int sink_close(tks__sink *base, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
   int code = TKS_OK;
+  /* The reader in the way may have been one of our own, and is gone by now. */
+  if (sink->left_unsealed) sweep(sink);
   while (sink->open_count > 0) {
     if (seal_day(sink, sink->open_count - 1)) continue;
     int one = close_unsealed(sink, sink->open_count - 1, code == TKS_OK ? error : NULL);
