@@ -37,10 +37,14 @@ mutant(2, "the durable number is the accepted one", "persist/writer.c",
        "  return durable < published ? published : tail_of(writer) + offset - 1;", "fault/kill:*/sqlite_without_the_journal",
        limit=120)
 
-mutant(3, "a sink is settled before the queue behind its batch is written", "persist/lane.c",
+mutant(3, "close gives up a sick sink although there is time", "persist/lane.c",
        "  return !lane->busy && !has_unsynced(lane) && lane->written.position == tail_of(lane);",
-       "  return !lane->busy && !has_unsynced(lane);", "unit/store:*/close_writes_a_full_queue", "unit/writer:*/close_writes_what_waits")
-
+       "  return !lane->busy && !has_unsynced(lane);", "unit/writer:*/close_retries_while_there_is_time", "unit/lane")
+mutant(3, "close writes the batch in hand and not the queue behind it", "persist/lane.c",
+       "  return !lane->busy && !has_unsynced(lane) && lane->written.position == tail_of(lane);",
+       "  return !lane->busy && !has_unsynced(lane);", "unit/store:*/close_writes_a_full_queue",
+       more=[("persist/writer.c", "  for (size_t i = 0; i < writer->lane_count; i++) tks__lane_dispatch(&writer->lanes[i], &order);",
+              "  for (size_t i = 0; i < writer->lane_count && writer->close_deadline_ns == 0; i++) tks__lane_dispatch(&writer->lanes[i], &order);")])
 mutant(4, "a batch that is tried again is written without asking what is there", "persist/sqlite_sink.c",
        "r->ts_ns < end && r->seq > stored) sink", "r->ts_ns < end) sink", "unit/sqlite_sink:*/what_is_stored_is_not_stored_again",
        "unit/sqlite_sink:*/a_commit_that_fails_to_sync")
@@ -48,7 +52,7 @@ mutant(4, "a failed COMMIT is taken as done", "persist/dayfile.c",
        '  if (rc != SQLITE_OK) return fail(file, rc, "cannot commit to", error);\n', "", "unit/dayfile:*/a_commit_that_fails_to_sync")
 mutant(4, "after a failed COMMIT the file is not opened anew", "persist/sqlite_sink.c",
        "  if (code != TKS_OK) discard_failed(sink, day);\n  return code;\n}\n\nstatic int write_day(",
-       "  return code;\n}\n\nstatic int write_day(", "unit/sqlite_sink:*/a_commit_that_fails_to_sync", "unit/sqlite_sink:*/random_life*")
+       "  return code;\n}\n\nstatic int write_day(", "unit/sqlite_sink:*/a_commit_that_fails_to_sync", "unit/sqlite_sink", "fault/contract", limit=120)
 mutant(4, "after a failed sync the log is trusted", "persist/sqlite_sink.c", "    if (is_suspect(sink, day)) {",
        "    if (is_suspect(sink, day) && false) {", "unit/sqlite_sink:*/after_a_failed_sync*")
 mutant(4, "a failed sync of lines is simply repeated", "persist/json_file.c", "  file->suspect = true;\n", "",

@@ -250,6 +250,7 @@ Test(sqlite_sink, what_is_stored_is_not_stored_again) {
   cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 3);
   cr_assert_eq(rows_of(1), 3);
+  cr_assert_null(strstr(logged, "set aside"), "it was, and refused as damage: %s", logged);
   for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
