@@ -84,7 +84,9 @@ mutant(7, "a file is set aside without its log", "persist/layout.c", "  rc = tks
 mutant(7, "a closed day stays in WAL mode", "persist/dayfile.c", '"PRAGMA journal_mode=DELETE"', '"SELECT \'delete\'"',
        "unit/dayfile:*/a_sealed_file_stands_alone")
 mutant(7, "close leaves a day that a reader had kept from being sealed", "persist/sqlite_sink.c",
-       "  if (sink->left_unsealed) sweep(sink);\n", "", "unit/sqlite_sink:*/close_seals_what*")
+       "  if (sink->unsealed_count > 0) sweep(sink);\n", "", "unit/sqlite_sink:*/close_seals_what*")
+mutant(7, "a day in WAL mode without a log beside it is overlooked", "persist/sqlite_sink.c",
+       " && !is_unsealed(sink, days.days[i]) &&\n", " &&\n", "unit/sqlite_sink:*/a_day_that_was_closed_unsealed*")
 
 mutant(8, "a line that a crash cut short is not cut off", "persist/json_file.c", "  rc = tks__fs_truncate(fd, length);\n", "",
        "unit/json_file:*/cuts_what_a_crash_left")

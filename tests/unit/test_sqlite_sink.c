@@ -507,6 +507,23 @@ Test(sqlite_sink, close_seals_what_a_reader_had_kept_from_it) {
   }
 }
 
+/* Whoever closes it last removes its log, and nothing beside the file tells that it is in WAL mode still. */
+Test(sqlite_sink, a_day_that_was_closed_unsealed_is_sealed_without_its_log_too) {
+  options.max_open_days = 1;
+  start();
+  write_once(RECORDS(0));
+  sqlite3 *reader;
+  cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
+  write_once(RECORDS(1));
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_not(beside_exists(0, "-wal"));
+  cr_assert(tks__dayfile_in_wal_mode(path_of(0)));
+  cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_not(tks__dayfile_in_wal_mode(path_of(0)));
+  cr_assert_eq(rows_of(0), 1);
+}
+
 /* ---------------------------------------------------------------- housekeeping */
 
 Test(sqlite_sink, past_days_are_sealed_when_no_late_ticks_come) {
