@@ -314,7 +314,7 @@ mutant("journal", "a session's number is used twice", "ingest/keeper.c", "  keep
 mutant("journal", "after a crash numbers are given out again", "store.c", "  in_use.next_seq += TKS__SEQ_RESERVE;\n", "",
        "unit/store:*/after_a_crash", "fault/kill:*/sqlite", limit=120)
 mutant("journal", "nobody syncs it", "persist/writer.c", "  if (durable < tail_of(writer)) tks__keeper_arm(writer->options.keeper);\n", "",
-       "fault/power:*/nothing_durable_is_lost", "unit/writer", "unit/tickstore", limit=300)
+       "unit/tickstore:*/the_journal_is_synced_by_itself", limit=100)
 mutant("journal", "a put does not look whether there is room", "ingest/journal.c",
        "    if (p >= atomic_load_explicit(&journal->room_end, memory_order_acquire)) return false;",
        "    if (p > atomic_load_explicit(&journal->room_end, memory_order_acquire)) return false;", "unit/journal")
