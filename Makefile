@@ -96,6 +96,16 @@ fuzz: setup-dev ## libFuzzer with ASan and UBSan on every kind of input: FUZZ_SE
 	cmake --build $(BUILD)-fuzz --parallel $(JOBS) --target fuzz_programs
 	@scripts/fuzz $(BUILD)-fuzz $(FUZZ_SECONDS) $(FUZZ)
 
+MUTANTS ?=
+
+mutants: setup ## put bugs back on purpose, one at a time, in a copy: some test must fail for each (MUTANTS="journal ring" for some)
+	@scripts/mutants --build $(BUILD) --jobs $(JOBS) --markdown $(BUILD)/mutants.md $(MUTANTS)
+
+TORTURE ?=
+
+torture: all ## the long forms of all tests, hours: TORTURE_SCALE=0.1 for a tenth, TORTURE="kill power" for some
+	@scripts/torture $(BUILD) $(TORTURE)
+
 coverage: setup-dev ## which branches of the library the unit and fault tests take: a table, docs/coverage.md, coverage.html
 	@$(call configure,$(BUILD)-coverage,-DCMAKE_BUILD_TYPE=Debug -DTICKSTORE_COVERAGE=ON -DTICKSTORE_EXTRAS=OFF)
 	cmake --build $(BUILD)-coverage --parallel $(JOBS)
@@ -107,4 +117,4 @@ clean: ## remove all build directories
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-coverage
 
 .PHONY: all help setup setup-dev test demo bench bench-c bench-bindings install test-sanitizers test-asan test-tsan clang \
-  format format-check tidy fuzz coverage clean
+  format format-check tidy fuzz mutants torture coverage clean

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The functions of the header, the version script and the built shared library are the same set, and the static
 # library defines no global name that another program could have too: tks__ inside, the header's functions outside.
+# And it brings no SQLite of its own.
 set -euo pipefail
 
 root=$TICKSTORE_SOURCE_DIR/libtickstore
@@ -35,6 +36,14 @@ if [ "$soname" = "libtickstore.so.$major" ]; then
   echo "ok: SONAME $soname"
 else
   echo "FAILED: SONAME is $soname, the ABI's major number is $major"
+  status=1
+fi
+# Two copies of SQLite in one process drop each other's locks: there is one, the system's, which every user shares.
+if readelf -d "$TICKSTORE_BUILD_DIR/libtickstore.so" | grep -q 'NEEDED.*\[libsqlite3\.so' &&
+  ! nm "$TICKSTORE_BUILD_DIR/libtickstore.so" | grep -qE ' [TtDdBb] sqlite3_open'; then
+  echo "ok: the system's libsqlite3, and no copy of it"
+else
+  echo "FAILED: the library holds a SQLite of its own, or is not linked with the system's"
   status=1
 fi
 exit $status

@@ -850,12 +850,11 @@ class DemoTest(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
             os.mkdir(f"{scratch}/taken")
             for metrics in (f"{scratch}/nothing/metrics", f"{scratch}/taken"):
-                started = time.monotonic()
-                done = run("demo", "--seconds", "20", "--metrics", metrics, env={"TMPDIR": scratch})
+                # An hour: a demo that went on would not end in time.
+                done = run("demo", "--seconds", "3600", "--metrics", metrics, env={"TMPDIR": scratch})
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
                 self.assertIn(f"cannot write the metrics to {metrics}: ", done.stderr)
                 self.assertEqual(len(done.stderr.splitlines()), 1)
-                self.assertLess(time.monotonic() - started, 15)
                 self.assertEqual(os.listdir(scratch), ["taken"])
 
     def test_interrupted_it_still_closes_and_counts(self):

@@ -4,17 +4,56 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "support/scratch.h"
+
+/* ---------------------------------------------------------- interrupted calls */
+
+/* So many of the next calls end with EINTR: what a host's signals do on the threads that call in. */
+static _Atomic int interrupts;
+
+static bool is_interrupted(void) {
+  int left = atomic_load(&interrupts);
+  if (left == 0) return false;
+  atomic_store(&interrupts, left - 1);
+  errno = EINTR;
+  return true;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) {
+  return is_interrupted() ? -1 : syscall(SYS_pwrite64, fd, bytes, length, offset);
+}
+
+ssize_t pread(int fd, void *bytes, size_t length, off_t offset) {
+  return is_interrupted() ? -1 : syscall(SYS_pread64, fd, bytes, length, offset);
+}
+
+int open(const char *path, int flags, ...) {
+  va_list arguments;
+  va_start(arguments, flags);
+  mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0;
+  va_end(arguments);
+  return is_interrupted() ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int fdatasync(int fd) { return is_interrupted() ? -1 : (int)syscall(SYS_fdatasync, fd); }
+int fsync(int fd) { return is_interrupted() ? -1 : (int)syscall(SYS_fsync, fd); }
+int ftruncate(int fd, off_t length) { return is_interrupted() ? -1 : (int)syscall(SYS_ftruncate, fd, length); }
+int msync(void *memory, size_t length, int flags) {
+  return is_interrupted() ? -1 : (int)syscall(SYS_msync, memory, length, flags);
+}
 
 static char *scratch;
 
@@ -58,6 +97,38 @@ Test(fs, writes_and_reads) {
   cr_assert_eq(tks__fs_close(fd), 0);
   cr_assert_eq(tks__fs_size(at("b"), &size), ENOENT);
   cr_assert_eq(tks__fs_open(at("b"), O_RDWR, 0, &fd), ENOENT);
+}
+
+static void interrupt_next(void) {
+  cr_assert_eq(atomic_load(&interrupts), 0, "the call before was not interrupted");
+  atomic_store(&interrupts, 3);
+}
+
+Test(fs, interrupted_calls_are_made_again) {
+  int fd;
+  char bytes[4] = "";
+  size_t got;
+  void *memory;
+  interrupt_next();
+  cr_assert_eq(tks__fs_open(at("a"), O_RDWR | O_CREAT, 0666, &fd), 0);
+  interrupt_next();
+  cr_assert_eq(tks__fs_write_all(fd, "abc", 4, 0), 0);
+  interrupt_next();
+  cr_assert_eq(tks__fs_sync(fd), 0);
+  interrupt_next();
+  cr_assert_eq(tks__fs_read_some(fd, bytes, 4, 0, &got), 0);
+  cr_assert_eq(got, 4);
+  cr_assert_str_eq(bytes, "abc");
+  interrupt_next();
+  cr_assert_eq(tks__fs_truncate(fd, 4096), 0);
+  cr_assert_eq(tks__fs_map(fd, 4096, &memory), 0);
+  interrupt_next();
+  cr_assert_eq(tks__fs_map_sync(memory, 4096), 0);
+  tks__fs_unmap(memory, 4096);
+  (void)tks__fs_close(fd);
+  interrupt_next();
+  cr_assert_eq(tks__fs_sync_dir_of(at("a")), 0);
+  cr_assert_eq(atomic_load(&interrupts), 0);
 }
 
 Test(fs, a_write_cut_short_is_an_error) {

@@ -550,6 +550,33 @@ Test(keeper, what_no_sink_has_at_the_end_is_there_the_next_time) {
   }
 }
 
+static bool no_old_segment(void *context) {
+  const char *session = context;
+  tks__fs_names names;
+  cr_assert_eq(tks__fs_list(dir, &names), 0);
+  size_t old = 0;
+  for (size_t i = 0; i < names.count; i++)
+    old += strncmp(names.names[i], session, strlen(session)) == 0 && strstr(names.names[i], ".segment") != NULL;
+  tks__fs_names_free(&names);
+  return old == 0;
+}
+
+/* Its header bears its own session's number: new records in it would be read by the names of that one. */
+Test(keeper, a_recovered_file_is_not_used_again) {
+  start();
+  push_many(300);
+  crash();
+  forget_names();
+  (void)symbol("another");
+  start();
+  char session[] = "1-";
+  cr_assert_not(no_old_segment(session));
+  push_many(10);
+  release_all();
+  cr_assert(wait_until(no_old_segment, session));
+  cr_assert_eq(stop(), 0);
+}
+
 /* The session before may have been killed before its sync. */
 Test(keeper, recovered_records_do_not_count_as_synced_until_they_are) {
   start();

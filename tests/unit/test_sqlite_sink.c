@@ -250,6 +250,7 @@ Test(sqlite_sink, what_is_stored_is_not_stored_again) {
   cr_assert_eq(write_lists(lists, 2), TKS_OK, "%s", error.message);
   cr_assert_eq(rows_of(0), 3);
   cr_assert_eq(rows_of(1), 3);
+  cr_assert_null(strstr(logged, "set aside"), "it was, and refused as damage: %s", logged);
   for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
@@ -497,6 +498,43 @@ Test(sqlite_sink, close_with_a_reader_in_the_way) {
   cr_assert_not(beside_exists(1, "-wal"));
   cr_assert_eq(rows_of(0), 1);
   cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_eq(rows_of(0), 1);
+}
+
+/* As when the store's own readers are at a day that has to make room: at close they are gone. */
+Test(sqlite_sink, close_seals_what_a_reader_had_kept_from_it) {
+  options.max_open_days = 1;
+  start();
+  write_once(RECORDS(0));
+  sqlite3 *reader;
+  cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
+  write_once(RECORDS(1));
+  cr_assert(beside_exists(0, "-wal"));
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  for (int day = 0; day < 2; day++) {
+    cr_assert_not(beside_exists(day, "-wal"), "day %d", day);
+    cr_assert_not(beside_exists(day, "-shm"), "day %d", day);
+    cr_assert_not(tks__dayfile_in_wal_mode(path_of(day)), "day %d", day);
+    cr_assert_eq(rows_of(day), 1);
+  }
+}
+
+/* Whoever closes it last removes its log, and nothing beside the file tells that it is in WAL mode still. */
+Test(sqlite_sink, a_day_that_was_closed_unsealed_is_sealed_without_its_log_too) {
+  options.max_open_days = 1;
+  start();
+  write_once(RECORDS(0));
+  sqlite3 *reader;
+  cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
+  write_once(RECORDS(1));
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_not(beside_exists(0, "-wal"));
+  cr_assert(tks__dayfile_in_wal_mode(path_of(0)));
+  cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
+  cr_assert_not(tks__dayfile_in_wal_mode(path_of(0)));
   cr_assert_eq(rows_of(0), 1);
 }
 

@@ -24,8 +24,10 @@ typedef struct sqlite_sink {
   size_t open_count;
   int32_t *suspects; /* days of which a write or sync failed and was not made good */
   size_t suspect_count, suspect_capacity;
-  bool all_suspect;   /* there was no memory to note which */
-  bool after_crash;   /* until the first sweep */
+  bool all_suspect;  /* there was no memory to note which */
+  bool after_crash;  /* until the first sweep */
+  int32_t *unsealed; /* days that are not open any more and that a reader kept from being sealed */
+  size_t unsealed_count, unsealed_capacity;
   uint64_t given_seq; /* the highest that this store can have given out */
   tks__log_limiter sweep_limiter;
   /* scratch, grown to the largest write */
@@ -97,11 +99,32 @@ static bool is_listed(const sqlite_sink *sink, int32_t day) {
 
 static bool is_suspect(const sqlite_sink *sink, int32_t day) { return sink->all_suspect || is_listed(sink, day); }
 
-static void clear_suspect(sqlite_sink *sink, int32_t day) {
+static size_t drop_day(int32_t *days, size_t count, int32_t day) {
   size_t kept = 0;
-  for (size_t i = 0; i < sink->suspect_count; i++)
-    if (sink->suspects[i] != day) sink->suspects[kept++] = sink->suspects[i];
-  sink->suspect_count = kept;
+  for (size_t i = 0; i < count; i++)
+    if (days[i] != day) days[kept++] = days[i];
+  return kept;
+}
+
+static void clear_suspect(sqlite_sink *sink, int32_t day) {
+  sink->suspect_count = drop_day(sink->suspects, sink->suspect_count, day);
+}
+
+static bool is_unsealed(const sqlite_sink *sink, int32_t day) {
+  for (size_t i = 0; i < sink->unsealed_count; i++)
+    if (sink->unsealed[i] == day) return true;
+  return false;
+}
+
+/* Its files tell only in part: whoever closes it last removes the log, and it is in WAL mode still. */
+static void note_unsealed(sqlite_sink *sink, int32_t day) {
+  if (is_unsealed(sink, day)) return;
+  if (tks__grow((void **)&sink->unsealed, &sink->unsealed_capacity, sink->unsealed_count + 1, sizeof *sink->unsealed))
+    sink->unsealed[sink->unsealed_count++] = day;
+}
+
+static void clear_unsealed(sqlite_sink *sink, int32_t day) {
+  sink->unsealed_count = drop_day(sink->unsealed, sink->unsealed_count, day);
 }
 
 /* Closes a day as it is, where a reader in the way keeps it from being sealed. Nothing unsynced is let go. */
@@ -114,13 +137,16 @@ static int close_unsealed(sqlite_sink *sink, size_t index, tks_error *error) {
   }
   tks__log_write(sink->options.dayfile.log, TKS_LOG_WARN, "closed %s unsealed: a reader has it open",
                  tks__dayfile_path(file));
+  note_unsealed(sink, tks__dayfile_day(file));
   tks__dayfile_discard(file);
   remove_day(sink, index);
   return TKS_OK;
 }
 
 static bool seal_day(sqlite_sink *sink, size_t index) {
+  int32_t day = tks__dayfile_day(sink->days[index].file);
   if (!tks__dayfile_seal(sink->days[index].file)) return false;
+  clear_unsealed(sink, day);
   remove_day(sink, index);
   return true;
 }
@@ -331,7 +357,8 @@ static void sweep(sqlite_sink *sink) {
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
     if (!has_beside(path, "-wal") && !has_beside(path, "-shm") && !has_beside(path, "-journal") &&
-        !is_listed(sink, days.days[i]) && !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
+        !is_listed(sink, days.days[i]) && !is_unsealed(sink, days.days[i]) &&
+        !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
       continue;
     tks__dayfile *file;
     tks_error error;
@@ -339,8 +366,10 @@ static void sweep(sqlite_sink *sink) {
     bool sealed = opened && tks__dayfile_seal(file);
     if (sealed) {
       clear_suspect(sink, days.days[i]);
+      clear_unsealed(sink, days.days[i]);
       continue;
     }
+    note_unsealed(sink, days.days[i]);
     /* What a process that died had committed to the log may not be synced: it does not count before it is. */
     if (!is_listed(sink, days.days[i]) && (!opened || tks__dayfile_sync(file, NULL) != TKS_OK))
       note_suspect(sink, days.days[i]);
@@ -368,12 +397,15 @@ static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
 static int sink_close(tks__sink *base, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
   int code = TKS_OK;
+  /* The reader in the way may have been one of our own, and is gone by now. */
+  if (sink->unsealed_count > 0) sweep(sink);
   while (sink->open_count > 0) {
     if (seal_day(sink, sink->open_count - 1)) continue;
     int one = close_unsealed(sink, sink->open_count - 1, code == TKS_OK ? error : NULL);
     if (code == TKS_OK) code = one;
   }
   tks__free(sink->suspects);
+  tks__free(sink->unsealed);
   tks__free(sink->picked);
   tks__free(sink->grouped);
   tks__free(sink->starts);
