@@ -144,6 +144,7 @@ double series_median(const series *s) {
 
 static FILE *json;
 static bool first_figure;
+static char notes[8192]; /* for the JSON, its last member */
 static char group_name[64];
 
 /* What /proc/cpuinfo calls the processor. */
@@ -256,16 +257,18 @@ void report_at(const char *key, const char *label, const char *unit, double x, c
 void report_note(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  (void)fputs("  ", stdout);
-  (void)vprintf(format, arguments);
-  (void)putchar('\n');
+  char line[1024];
+  (void)vsnprintf(line, sizeof line, format, arguments);
   va_end(arguments);
+  (void)printf("  %s\n", line);
+  size_t used = strlen(notes);
+  (void)snprintf(notes + used, sizeof notes - used, "%s\n  \"%s: %s\"", used == 0 ? "" : ",", group_name, line);
   (void)fflush(stdout);
 }
 
 void report_close(void) {
   if (json == NULL) return;
-  (void)fputs("\n]}\n", json);
+  (void)fprintf(json, "\n], \"notes\": [%s]}\n", notes);
   if (fclose(json) != 0) die("cannot write the figures");
   json = NULL;
 }

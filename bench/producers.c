@@ -5,7 +5,7 @@
 #include "feed.h"
 #include "groups.h"
 
-enum { SYMBOLS = 128, RING = 10000 };
+enum { SYMBOLS = 128 };
 
 typedef struct producer {
   feed feed;
@@ -52,9 +52,10 @@ void bench_producers(const options *o) {
   feed f;
   tks_config config = feed_config();
   feed_config_asleep(&config);
+  config.ring_records = o->quick ? 1000 : 10000;
   report_group("producers", "two threads that put, against one; the writer asleep");
   feed_open(&f, o, &config, SYMBOLS);
-  feed_fill(&f, RING + RING / 5);
+  feed_fill(&f, config.ring_records + config.ring_records / 5);
   report_note("before: rings written over once; %llu ticks a measurement; composing a quote is within the timed part",
               (unsigned long long)count);
   for (int same = 0; same < 2; same++) {

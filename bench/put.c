@@ -8,7 +8,7 @@
 #include "feed.h"
 #include "groups.h"
 
-enum { GROUP = 64, BATCH = 256, SYMBOLS = 128, RING = 10000 };
+enum { GROUP = 64, BATCH = 256, SYMBOLS = 128 };
 
 static double mean_of_burst(feed *f, size_t burst) {
   tks_quote group[GROUP];
@@ -96,23 +96,25 @@ static void report_curve(const side *s) {
 
 void bench_put(const options *o) {
   size_t burst = o->quick ? 25600 : 256000;
+  uint32_t ring = o->quick ? 1000 : 10000;
   static side sides[3] = {{.key = "journal", .label = "journal on"},
                           {.key = "memory", .label = "journal off"},
                           {.key = "asleep", .label = "journal on, writer asleep"}};
   report_group("put", "one producer, 128 symbols at random");
   for (int i = 0; i < 3; i++) {
     tks_config config = feed_config();
+    config.ring_records = ring;
     if (i == 1) {
       config.journal = 0;
       config.queue_records = 1u << 20; /* so that the bursts fit, as they fit into the journal */
     }
     if (i == 2) feed_config_asleep(&config);
     feed_open(&sides[i].feed, o, &config, SYMBOLS);
-    feed_fill(&sides[i].feed, RING + RING / 5);
+    feed_fill(&sides[i].feed, ring + ring / 5);
   }
   report_note(
-      "before: %d ticks a symbol put and written, so every ring page is there; bursts of %zu, writer caught up between",
-      RING + RING / 5, burst);
+      "before: %u ticks a symbol put and written, so every ring page is there; bursts of %zu, writer caught up between",
+      ring + ring / 5, burst);
   series ratio = {.count = 0};
   for (int run = 0; run < o->runs; run++) {
     for (int k = 0; k < 3; k++) {
