@@ -48,7 +48,7 @@ static double rate(const feed *f, int threads, bool same, uint64_t count) {
 }
 
 void bench_producers(const options *o) {
-  uint64_t count = o->quick ? 100000 : 1000000;
+  uint64_t count = o->quick ? 100000 : 500000;
   feed f;
   tks_config config = feed_config();
   feed_config_asleep(&config);

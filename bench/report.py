@@ -31,6 +31,7 @@ MARKS = [
     ("days_first_row", 30, "2 ms", lambda v: v <= 2),
     ("days_point_live", 30, "20 us", lambda v: v <= 20),
     ("days_point_any", 30, "20 us", lambda v: v <= 20),
+    ("memory_rings", None, "90 MB", lambda v: v <= 90),
     ("memory_resident", None, "90 MB", lambda v: v <= 90),
     ("idle_cpu", None, "none measurable", lambda v: v < 0.05),
 ]
@@ -64,11 +65,11 @@ def by_key(run):
 def spread(figure):
     if len(figure["values"]) < 2:
         return ""
-    return f"{number(figure['q1'])} to {number(figure['q3'])}, worst and best {number(figure['min'])} to {number(figure['max'])}"
+    return f"{number(figure['q1'])} to {number(figure['q3'])} ({number(figure['min'])} to {number(figure['max'])})"
 
 
 def marks_table(figures):
-    lines = ["| | mark | measured | | quartiles, range |", "|---|---|---|---|---|"]
+    lines = ["| | mark | measured | | quartiles (range) |", "|---|---|---|---|---|"]
     for key, x, mark, met in MARKS:
         f = figures.get((key, x))
         if f is None:
@@ -84,7 +85,7 @@ def group_table(run, group):
         return []
     notes = [note.split(": ", 1)[1] for note in run.get("notes", []) if note.startswith(group + ": ")]
     lines = ["", f"### {TITLES[group]}", ""] + [f"- {note}" for note in notes]
-    lines += ["", "| | median | quartiles, range |", "|---|---|---|"]
+    lines += ["", "| | median | quartiles (range) |", "|---|---|---|"]
     return lines + [f"| {f['label']} | {number(f['median'])} {f['unit']} | {spread(f)} |" for f in rows]
 
 
@@ -152,8 +153,8 @@ def plot(title, x_label, y_label, curves, log_x=True, log_y=False, x_ticks=None)
     x = Axis([p[0] for p in points], LEFT, WIDTH - RIGHT, log_x)
     y = Axis([v for p in points for v in (p[1], p[3] or p[1], (log_y and p[2]) or p[1])], HEIGHT - BOTTOM, TOP + 24, log_y)
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="system-ui, sans-serif" font-size="12" fill="#333">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+        '<g font-family="system-ui, sans-serif" font-size="12" fill="#333">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         text(LEFT, 22, title, "start", ' font-size="15" font-weight="600"'),
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, x_label),
@@ -183,7 +184,7 @@ def plot(title, x_label, y_label, curves, log_x=True, log_y=False, x_ticks=None)
         out.append(f'<rect x="{legend}" y="34" width="12" height="4" fill="{colour}"/>')
         out.append(text(legend + 17, 40, name, "start"))
         legend += 38 + 7 * len(name)
-    return "\n".join(out) + "\n</svg>\n"
+    return "\n".join(out) + "\n</g>\n</svg>\n"
 
 
 def curve(run, key):

@@ -64,10 +64,10 @@ static void crash(const char *path, uint64_t records) {
   if (child < 0 || waitpid(child, &status, 0) != child || status != 0) die("the process that was to crash failed");
 }
 
-static void recovery(const options *o, uint64_t records, const char *key, const char *name) {
+static void recovery(const options *o, int runs, uint64_t records, const char *key, const char *name) {
   series open = {.count = 0}, written = {.count = 0};
   char label[80], whole_key[64];
-  for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
+  for (int run = 0; run < (o->runs < runs ? o->runs : runs); run++) {
     char path[512];
     scratch_make(o, path);
     crash(path, records);
@@ -96,6 +96,6 @@ static void recovery(const options *o, uint64_t records, const char *key, const 
 void bench_rest(const options *o) {
   report_group("rest", "memory, idleness, recovery");
   memory_and_idleness(o);
-  recovery(o, o->quick ? 100000 : 1000000, "1m", o->quick ? "100,000 records" : "1 million records");
-  if (!o->quick) recovery(o, 10000000, "10m", "10 million records");
+  recovery(o, 3, o->quick ? 100000 : 1000000, "1m", o->quick ? "100,000 records" : "1 million records");
+  if (!o->quick) recovery(o, 2, 10000000, "10m", "10 million records");
 }

@@ -47,7 +47,7 @@ void bench_sustained(const options *o) {
 
 void bench_burst(const options *o) {
   uint64_t ticks = o->quick ? 500000 : 10000000;
-  int runs = o->runs < 3 ? o->runs : 3;
+  int runs = o->runs < 2 ? o->runs : 2;
   series mean = {.count = 0}, p999 = {.count = 0}, worst = {.count = 0}, stalls = {.count = 0}, drained = {.count = 0};
   static histogram h;
   report_group("burst", "a burst at full put speed, each put timed, default journal");

@@ -181,7 +181,7 @@ static void table_open(table *t, const options *o, bool ours) {
                                   .mmap_bytes = ours ? config.mmap_bytes : 0};
   if (tks__pool_init(&t->pool, &pool) != TKS_OK) die("workloads: pool");
   open_writer(t);
-  for (int i = 0; i < (o->quick ? 40 : 400); i++) write_batch(t);
+  for (int i = 0; i < (o->quick ? 40 : 100); i++) write_batch(t);
 }
 
 static void table_seal(table *t) {

@@ -111,7 +111,7 @@ static bool measure(const rival *r, const options *o, const input *in, series fi
 
 static void input_load(input *in, const options *o) {
   bool real;
-  in->count = o->ticks > 1000000 ? 1000000 : (size_t)o->ticks;
+  in->count = o->ticks > 500000 ? 500000 : (size_t)o->ticks;
   in->ticks = ticks_load(o->data, in->count, &real);
   in->first_ns = in->ticks[0].ts_ns;
   in->last_ns = in->ticks[in->count - 1].ts_ns;
