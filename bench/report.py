@@ -114,7 +114,8 @@ class Axis:
     def __init__(self, values, low, high, log):
         self.low_px, self.high_px, self.log = low, high, log
         if log:
-            self.low, self.high = math.log10(min(values)), math.log10(max(values))
+            spare = 0 if low < high else 0.1  # of a decade, above and below; none on the horizontal axis
+            self.low, self.high = math.log10(min(values)) - spare, math.log10(max(values)) + spare
             self.high = self.high if self.high > self.low else self.low + 1
         else:
             self.low, self.high = 0, max(values) * 1.08 or 1
@@ -195,7 +196,7 @@ def curve(run, key):
 
 def distribution(run, key):
     """By how rare a put is: 1 in 10, 1 in 100 ..., so that the tail is not squeezed into the last pixel."""
-    return [(1 / (1 - f[0]), max(f[1], 1), None, None) for f in curve(run, key)]
+    return [(1 / (1 - f[0]), max(f[1], 1), None, None) for f in curve(run, key) if f[0] >= 0.5]
 
 
 def write_plots(run, folder):
