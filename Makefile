@@ -47,7 +47,7 @@ bench-c: setup-bench all ## what the library itself does, and the same done with
 	@bench/run $(BUILD) $(BENCH_ARGS)
 
 bench-bindings: all ## what Go and Python add to the C calls, in one run
-	@echo "== bindings"; bench/bindings/run $(BUILD) $(BENCH_ARGS) || [ $$? -eq 77 ]
+	@echo "== bindings"; bench/bindings/run $(BUILD) $(subst --quick,--rounds 1 --runs 3,$(BENCH_ARGS)) || [ $$? -eq 77 ]
 
 install: setup ## install below PREFIX (and DESTDIR)
 	@test "$$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' $(BUILD)/CMakeCache.txt 2>/dev/null)" = "$(PREFIX)" || \
