@@ -24,6 +24,10 @@ setup: ## install the packages that building and testing need (nothing happens i
 setup-dev: ## and those of the developers' checks
 	@scripts/setup build dev
 
+# What cannot be had is left out of the comparison.
+setup-bench:
+	@scripts/setup bench || true
+
 # configure DIRECTORY, ARGUMENTS
 configure = cmake -S . -B $(1) $$(command -v ninja >/dev/null && echo -G Ninja) -DCMAKE_INSTALL_PREFIX=$(PREFIX) \
   $(2) $(CMAKE_ARGS)
@@ -37,15 +41,13 @@ test: all ## build and run every test
 demo: all ## build and run "tickstore demo": a live feed through a store, shown live, then asked
 	@$(BUILD)/tickstore demo
 
-bench: bench-c bench-bindings ## run all benchmarks one after the other
+bench: bench-c bench-bindings ## run all benchmarks one after the other; writes docs/benchmarks.md and docs/plots
 
-bench-c: all ## what the library itself does
-	@for program in $(BUILD)/bench/*; do \
-	  if [ -f "$$program" ] && [ -x "$$program" ]; then echo "== $${program##*/}"; "$$program" || exit 1; fi; \
-	done
+bench-c: setup-bench all ## what the library itself does, and the same done with other means; BENCH_ARGS=--quick
+	@bench/run $(BUILD) $(BENCH_ARGS)
 
 bench-bindings: all ## what Go and Python add to the C calls, in one run
-	@echo "== bindings"; bench/bindings/run $(BUILD) $(BENCH_ARGS) || [ $$? -eq 77 ]
+	@echo "== bindings"; bench/bindings/run $(BUILD) $(subst --quick,--rounds 1 --runs 3,$(BENCH_ARGS)) || [ $$? -eq 77 ]
 
 install: setup ## install below PREFIX (and DESTDIR)
 	@test "$$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' $(BUILD)/CMakeCache.txt 2>/dev/null)" = "$(PREFIX)" || \
@@ -70,7 +72,7 @@ clang: setup-dev ## build everything with clang, warnings are errors
 	@$(call configure,$(BUILD)-clang,-DCMAKE_C_COMPILER=clang)
 	cmake --build $(BUILD)-clang --parallel $(JOBS)
 
-sources = $(wildcard $(foreach folder,libtickstore/include/tickstore libtickstore/src libtickstore/src/* cli bench examples \
+sources = $(wildcard $(foreach folder,libtickstore/include/tickstore libtickstore/src libtickstore/src/* cli bench bench/* examples \
   tests/*,$(folder)/*.c $(folder)/*.h))
 
 format: setup-dev ## lay out the C code as .clang-format says
@@ -116,5 +118,5 @@ coverage: setup-dev ## which branches of the library the unit and fault tests ta
 clean: ## remove all build directories
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-coverage
 
-.PHONY: all help setup setup-dev test demo bench bench-c bench-bindings install test-sanitizers test-asan test-tsan clang \
+.PHONY: all help setup setup-dev setup-bench test demo bench bench-c bench-bindings install test-sanitizers test-asan test-tsan clang \
   format format-check tidy fuzz mutants torture coverage clean
