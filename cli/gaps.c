@@ -17,10 +17,11 @@ static const char help[] =
     "  -h, --help        this text\n\n"
     "causes: full (the journal or queue was full), journal (it could not be extended), backlog (without the journal: "
     "a\n"
-    "sick sink fell too far behind), close (likewise: not written in time), recovery (damaged by a loss of power)\n";
+    "sick sink fell too far behind), close (likewise: not written in time), recovery (damaged by a loss of power),\n"
+    "backend (a sink that was left out at an open after a crash)\n";
 
 static const char *cause_name(uint32_t cause) {
-  static const char *const names[] = {NULL, "full", "journal", "backlog", "close", "recovery"};
+  static const char *const names[] = {NULL, "full", "journal", "backlog", "close", "recovery", "backend"};
   return cause > 0 && cause < sizeof names / sizeof names[0] ? names[cause] : "unknown";
 }
 

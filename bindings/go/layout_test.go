@@ -167,7 +167,7 @@ func TestConstants(t *testing.T) {
 		"TKS_SINK_OFF": int64(SinkOff), "TKS_SINK_OK": int64(SinkOK), "TKS_SINK_RETRYING": int64(SinkRetrying),
 		"TKS_SINK_DEGRADED": int64(SinkDegraded), "TKS_CHECK_QUICK": int64(CheckQuick), "TKS_CHECK_FULL": int64(CheckFull),
 		"TKS_GAP_FULL": int64(GapFull), "TKS_GAP_JOURNAL": int64(GapJournal), "TKS_GAP_BACKLOG": int64(GapBacklog),
-		"TKS_GAP_CLOSE": int64(GapClose), "TKS_GAP_RECOVERY": int64(GapRecovery),
+		"TKS_GAP_CLOSE": int64(GapClose), "TKS_GAP_RECOVERY": int64(GapRecovery), "TKS_GAP_BACKEND": int64(GapBackend),
 		"TKS_FLAG_CROSSED": int64(FlagCrossed), "TKS_FLAG_USER_MASK": int64(FlagUserMask),
 	}
 	text := header(t)

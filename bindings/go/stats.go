@@ -206,11 +206,12 @@ const (
 	GapBacklog  GapCause = 3 // without the journal: a sick sink fell further behind than BacklogRecords
 	GapClose    GapCause = 4 // without the journal: not written when CloseLimit was over
 	GapRecovery GapCause = 5 // the journal that a crash left could not be read there
+	GapBackend  GapCause = 6 // opened without a sink that still lacked some of an earlier session's journal
 )
 
 // String is "full", "journal", "backlog", "close" or "recovery".
 func (c GapCause) String() string {
-	if c < GapFull || c > GapRecovery {
+	if c < GapFull || c > GapBackend {
 		return "unknown"
 	}
 	return [...]string{"full", "journal", "backlog", "close", "recovery"}[c-GapFull]

@@ -403,6 +403,28 @@ void tks__store_note_losses(tks__engine *engine) {
   tks__keeper_note(engine->keeper);
 }
 
+/* A session that ended in a crash wrote to a sink that this one does not have: what that lacked, it will not get. Nobody knows what it
+ * was, so the ledger says between which numbers. */
+static void tell_left_out(tks__engine *engine) {
+  uint32_t left_out = engine->manifest.backend & ~engine->config.backend;
+  tks__keeper_stats stats;
+  tks__keeper_stats_get(engine->keeper, &stats);
+  if (left_out == 0 || stats.recovered == 0) return;
+  int64_t now_ns = tks__clock_now_ns();
+  const tks__loss loss = {
+      .from_seq = tks__journal_seq_at(engine->journal, stats.first),
+      .to_seq = engine->manifest.next_seq - 1,
+      .first_ns = now_ns,
+      .last_ns = now_ns,
+      .cause = TKS_GAP_BACKEND,
+  };
+  tks__log_write(&engine->log, TKS_LOG_ERROR,
+                 "%s is left out now and does not get what it lacks of %llu records that an earlier session left",
+                 left_out == TKS_JSON ? "json" : "sqlite", (unsigned long long)stats.recovered);
+  tks__gaps_note(engine->gaps, left_out, &loss);
+  tks__keeper_note(engine->keeper);
+}
+
 static int start_keeper(tks__engine *engine, tks_error *error) {
   engine->gaps = tks__gaps_new(&engine->layout, &engine->symbols.names, &engine->log);
   if (engine->gaps == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the gap ledger");
@@ -420,9 +442,13 @@ static int start_keeper(tks__engine *engine, tks_error *error) {
       .note_context = engine,
   };
   int code = tks__keeper_start(&options, &engine->keeper, error);
-  if (code != TKS_OK) tks__gaps_free(engine->gaps);
-  else engine->journal = tks__keeper_journal(engine->keeper);
-  return code;
+  if (code != TKS_OK) {
+    tks__gaps_free(engine->gaps);
+    return code;
+  }
+  engine->journal = tks__keeper_journal(engine->keeper);
+  tell_left_out(engine);
+  return TKS_OK;
 }
 
 /* *kept: records that wait in the journal for the next open. */

@@ -18,7 +18,7 @@ SOURCE = pathlib.Path(os.environ.get("TICKSTORE_SOURCE_DIR", pathlib.Path(__file
 SECOND = 1_000_000_000
 START = int(datetime(2026, 1, 20, 9, 6, 40, tzinfo=timezone.utc).timestamp()) * SECOND
 COLUMNS = ["from_seq", "to_seq", "records", "symbol", "sink", "cause", "first", "last"]
-CAUSES = {1: "full", 2: "journal", 3: "backlog", 4: "close", 5: "recovery"}
+CAUSES = {1: "full", 2: "journal", 3: "backlog", 4: "close", 5: "recovery", 6: "backend"}
 SINKS = {0: "all", 1: "sqlite", 2: "json"}
 
 # from_seq, sink, to_seq, records, cause, symbol: every cause and every sink, two sinks that lack the same

@@ -53,6 +53,37 @@ static int put_code(int64_t ts_ns, double bid, double ask, uint32_t source, doub
 
 /* ------------------------------------------------------------------- close */
 
+static int no_json(tks__fs_op op, const char *path) {
+  return op == TKS__FS_OPEN && path != NULL && strstr(path, ".jsonl") != NULL ? EIO : 0;
+}
+
+/* What a sink lacks of an earlier session's journal is lost to it when it is left out, and the ledger says so. */
+Test(store, a_sink_that_is_left_out_after_a_kept_close) {
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 1;
+  open_with(&config);
+  atomic_store(&tks__fs_fault, no_json);
+  for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + i, 1, 2);
+  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(tks_close(store, &error), TKS_KEPT);
+  atomic_store(&tks__fs_fault, NULL);
+  config.backend = TKS_SQLITE;
+  open_with(&config);
+  cr_assert_eq(store_stats(store).recovered, 10);
+  tks_gap gaps[4];
+  size_t total = 0;
+  cr_assert_eq(tks_gaps(store, 0, gaps, 4, &total, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(total, 1);
+  cr_assert_eq(gaps[0].cause, TKS_GAP_BACKEND);
+  cr_assert_eq(gaps[0].sink, TKS_JSON);
+  cr_assert_eq(gaps[0].from_seq, 1);
+  cr_assert_eq(gaps[0].to_seq, 10);
+  cr_assert_eq(gaps[0].records, 0);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(dir), 10);
+}
+
 /* The batch in hand, and the queue behind it. */
 Test(store, close_writes_a_full_queue) {
   for (uint32_t backend = TKS_SQLITE; backend <= TKS_DUAL; backend++) {

@@ -542,6 +542,8 @@ typedef enum tks_gap_cause {
   TKS_GAP_BACKLOG = 3,  /* without the journal: a sick sink fell further behind than backlog_records */
   TKS_GAP_CLOSE = 4,    /* without the journal: not written when close_limit_ms was over */
   TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
+  TKS_GAP_BACKEND = 6,  /* opened with a narrower backend: what the sink that is left out still lacked of an earlier
+                           session's journal it does not get; records 0: not known */
 } tks_gap_cause;
 
 /* A run of losses that belong together: `records` of the numbers from from_seq to to_seq. Where there was room for a moment in between, or

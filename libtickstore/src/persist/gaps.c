@@ -33,7 +33,7 @@ struct tks__gaps {
 
 static const char *const CAUSES[] = {
     [TKS_GAP_FULL] = "full",   [TKS_GAP_JOURNAL] = "journal",   [TKS_GAP_BACKLOG] = "backlog",
-    [TKS_GAP_CLOSE] = "close", [TKS_GAP_RECOVERY] = "recovery",
+    [TKS_GAP_CLOSE] = "close", [TKS_GAP_RECOVERY] = "recovery", [TKS_GAP_BACKEND] = "backend",
 };
 
 const char *tks__gap_cause_name(uint32_t cause) {

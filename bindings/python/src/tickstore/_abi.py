@@ -91,7 +91,7 @@ CROSSED_POLICIES = {"keep": 0, "drop": 1, "refuse": 2}
 SYNCHRONOUS = {"normal": 1, "full": 2}
 LOG_LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "off": 4}
 SINK_STATES = ("off", "ok", "retrying", "degraded")
-GAP_CAUSES = {"full": 1, "journal": 2, "backlog": 3, "close": 4, "recovery": 5}
+GAP_CAUSES = {"full": 1, "journal": 2, "backlog": 3, "close": 4, "recovery": 5, "backend": 6}
 
 
 class Error(Structure):

@@ -173,7 +173,7 @@ class Gap(NamedTuple):
     records: Optional[int]  #: how many were lost; None = not known
     first_ns: int  #: calendar time of the first and the last loss
     last_ns: int
-    cause: str  #: "full", "journal", "backlog", "close" or "recovery"; see tks_gap_cause
+    cause: str  #: "full", "journal", "backlog", "close", "recovery" or "backend"; see tks_gap_cause
     sink: Optional[str]  #: "sqlite" or "json": missing there only; None: in all
     symbol: Optional[str]  #: when all are of one symbol; None: several, or not known
 
