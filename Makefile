@@ -56,17 +56,17 @@ install: setup ## install below PREFIX (and DESTDIR)
 	cmake --install $(BUILD)
 	@if [ -z "$(DESTDIR)" ] && [ -w /etc/ld.so.cache ]; then ldconfig; fi
 
-test-sanitizers: test-asan test-tsan ## every test under ASan + UBSan, then under TSan
+test-sanitizers: test-asan test-tsan ## every test (SANITIZED='unit|fuzz': of these labels) under ASan + UBSan, then under TSan
 
 test-asan: setup ## every test under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 	@$(call configure,$(BUILD)-asan,-DTICKSTORE_SANITIZE=address -DTICKSTORE_EXTRAS=OFF)
 	cmake --build $(BUILD)-asan --parallel $(JOBS)
-	@scripts/run-tests $(BUILD)-asan
+	@scripts/run-tests $(BUILD)-asan $(if $(SANITIZED),--label-regex '$(SANITIZED)')
 
 test-tsan: setup ## every test under ThreadSanitizer
 	@$(call configure,$(BUILD)-tsan,-DTICKSTORE_SANITIZE=thread -DTICKSTORE_EXTRAS=OFF)
 	cmake --build $(BUILD)-tsan --parallel $(JOBS)
-	@scripts/run-tests $(BUILD)-tsan
+	@scripts/run-tests $(BUILD)-tsan $(if $(SANITIZED),--label-regex '$(SANITIZED)')
 
 clang: setup-dev ## build everything with clang, warnings are errors
 	@$(call configure,$(BUILD)-clang,-DCMAKE_C_COMPILER=clang)

@@ -55,7 +55,7 @@ func TestGaps(t *testing.T) {
 	if rest, err := store.Gaps(before + 1); err != nil || len(rest) != 0 {
 		t.Error(rest, err)
 	}
-	if GapRecovery.String() != "recovery" || GapCause(9).String() != "unknown" {
+	if GapRecovery.String() != "recovery" || GapBackend.String() != "backend" || GapCause(9).String() != "unknown" {
 		t.Error(GapRecovery, GapCause(9))
 	}
 	must(t, store.Close())

@@ -209,12 +209,12 @@ const (
 	GapBackend  GapCause = 6 // opened without a sink that still lacked some of an earlier session's journal
 )
 
-// String is "full", "journal", "backlog", "close" or "recovery".
+// String is "full", "journal", "backlog", "close", "recovery" or "backend".
 func (c GapCause) String() string {
 	if c < GapFull || c > GapBackend {
 		return "unknown"
 	}
-	return [...]string{"full", "journal", "backlog", "close", "recovery"}[c-GapFull]
+	return [...]string{"full", "journal", "backlog", "close", "recovery", "backend"}[c-GapFull]
 }
 
 // Gap is a run of sequence numbers of which quotes were lost.
