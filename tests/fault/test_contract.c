@@ -901,7 +901,7 @@ Test(contract, a_newer_day_file_holds_up_what_the_journal_holds) {
   cr_assert_gt(dropped, 0);
   cr_assert(wait_until(has_rows, &(rows_wanted){last, 50 + LATER - dropped}), "what was accepted is on disk");
   stats = store_stats(store);
-  cr_assert_eq(stats.dropped, dropped);
+  cr_assert_eq(stats.dropped, (uint64_t)dropped);
   cr_assert_leq(stats.journal_bytes, config.journal_bytes);
   cr_assert_eq(stats.sinks[0].lost, 0);
 
