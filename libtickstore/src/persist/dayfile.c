@@ -400,7 +400,7 @@ static int note_names(tks__dayfile *file, const tks__record *const *records, siz
   int rc = map_id(file, &file->symbols, file->options->symbols, FIND_SYMBOL, ADD_SYMBOL, records[0]->symbol, &id);
   for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
     const tks__record *r = records[i];
-    uint32_t source_id;
+    uint32_t source_id = 0;
     if (r->source != 0)
       rc = map_id(file, &file->sources, file->options->sources, FIND_SOURCE, ADD_SOURCE, r->source, &source_id);
     if (r->ts_ns < first) first = r->ts_ns;
