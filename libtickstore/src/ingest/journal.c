@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 int tks__journal_init(tks__journal *journal, uint64_t slot_count, uint64_t blocks_max) {
   memset(journal, 0, sizeof *journal);
@@ -18,12 +19,7 @@ int tks__journal_init(tks__journal *journal, uint64_t slot_count, uint64_t block
   if (journal->blocks == NULL) return TKS_ENOMEM;
   atomic_init(&journal->loss_cause, TKS_GAP_FULL);
 
-  pthread_condattr_t attributes;
-  if (pthread_condattr_init(&attributes) != 0) goto no_condition;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  int failed = pthread_cond_init(&journal->room, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
-  if (failed) goto no_condition;
+  if (tks__condition_init(&journal->room) != 0) goto no_condition;
   if (pthread_mutex_init(&journal->lock, NULL) == 0) return TKS_OK;
   (void)pthread_cond_destroy(&journal->room);
 no_condition:

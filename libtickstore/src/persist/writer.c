@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/utc.h"
 #include "persist/lane.h"
 
@@ -297,22 +297,8 @@ static void *loop_main(void *argument) {
 
 /* ------------------------------------------------------- start and close */
 
-static int start_thread(tks__writer *writer) {
-  sigset_t all, before;
-  (void)sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  int rc = pthread_create(&writer->thread, NULL, loop_main, writer);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return rc;
-}
-
 static int init_progress(tks__writer *writer) {
-  pthread_condattr_t attributes;
-  int rc = pthread_condattr_init(&attributes);
-  if (rc != 0) return rc;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  rc = pthread_cond_init(&writer->progress, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
+  int rc = tks__condition_init(&writer->progress);
   if (rc != 0) return rc;
   rc = pthread_mutex_init(&writer->progress_lock, NULL);
   if (rc != 0) goto no_progress_lock;
@@ -392,7 +378,7 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
     else (void)sinks[i]->ops->close(sinks[i], NULL);
     if (errnum == 0) writer->lane_count++;
   }
-  if (errnum == 0) errnum = start_thread(writer);
+  if (errnum == 0) errnum = tks__thread_start(&writer->thread, loop_main, writer);
   if (errnum == 0) return TKS_OK;
   stop_lanes(writer);
   close_loop(writer);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/utc.h"
 #include "persist/dayfile.h"
 
@@ -20,12 +21,7 @@ int tks__pool_init(tks__pool *pool, const tks__pool_options *options) {
   pool->options = *options;
   pool->connections = tks__calloc(options->connections, sizeof *pool->connections);
   if (pool->connections == NULL) return TKS_ENOMEM;
-  pthread_condattr_t attributes;
-  if (pthread_condattr_init(&attributes) != 0) goto no_condition;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  int rc = pthread_cond_init(&pool->released, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
-  if (rc != 0) goto no_condition;
+  if (tks__condition_init(&pool->released) != 0) goto no_condition;
   if (pthread_mutex_init(&pool->lock, NULL) == 0) return TKS_OK;
   (void)pthread_cond_destroy(&pool->released);
 no_condition:
