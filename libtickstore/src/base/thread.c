@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include "base/utc.h"
+
 int tks__thread_start(pthread_t *thread, void *(*run)(void *), void *argument) {
   /* A thread inherits its creator's mask; there is no moment in which it has another. */
   sigset_t all, before;
@@ -21,4 +23,10 @@ int tks__condition_init(pthread_cond_t *condition) {
   rc = pthread_cond_init(condition, &attributes);
   (void)pthread_condattr_destroy(&attributes);
   return rc;
+}
+
+int tks__condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t until_ns) {
+  if (until_ns == INT64_MAX) return pthread_cond_wait(condition, mutex);
+  const struct timespec until = {.tv_sec = until_ns / TKS__NS_PER_S, .tv_nsec = until_ns % TKS__NS_PER_S};
+  return pthread_cond_timedwait(condition, mutex, &until);
 }

@@ -3,11 +3,16 @@
 #define TKS_BASE_THREAD_H
 
 #include <pthread.h>
+#include <stdint.h>
 
 /* Starts a thread with all signals blocked: the host's signals are the host's. 0 or an errno value. */
 int tks__thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
-/* A condition whose deadlines are of the monotonic clock. 0 or an errno value. */
+/* A condition that is waited for by the monotonic clock. 0 or an errno value. */
 int tks__condition_init(pthread_cond_t *condition);
+
+/* Waits, with the mutex held, for a signal or until a monotonic time (INT64_MAX: without a limit). ETIMEDOUT when that has
+ * come. Like all conditions it may wake for no reason. */
+int tks__condition_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t until_ns);
 
 #endif

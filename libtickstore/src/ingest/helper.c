@@ -1,10 +1,8 @@
 #include "ingest/helper.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/thread.h"
-#include "base/utc.h"
 
 int tks__helper_init(tks__helper *helper, int64_t (*round)(void *context), void *context) {
   *helper = (tks__helper){.round = round, .context = context};
@@ -27,12 +25,10 @@ static void *helper_main(void *argument) {
     helper->nudged = false;
     (void)pthread_mutex_unlock(&helper->lock);
     int64_t at_ns = helper->round(helper->context);
-    const struct timespec at = {.tv_sec = at_ns / TKS__NS_PER_S, .tv_nsec = at_ns % TKS__NS_PER_S};
     (void)pthread_mutex_lock(&helper->lock);
     int rc = 0;
     while (!helper->nudged && !helper->stopping && rc != ETIMEDOUT)
-      rc = at_ns == INT64_MAX ? pthread_cond_wait(&helper->changed, &helper->lock)
-                              : pthread_cond_timedwait(&helper->changed, &helper->lock, &at);
+      rc = tks__condition_wait(&helper->changed, &helper->lock, at_ns);
   }
   (void)pthread_mutex_unlock(&helper->lock);
   return NULL;

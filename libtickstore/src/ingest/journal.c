@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -116,7 +115,6 @@ static bool has_room(const tks__journal *journal) {
 }
 
 bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns) {
-  struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
   /* The keeper stores room_end, then looks at waiters; this stores waiters, then looks at room_end (both seq_cst). */
   atomic_fetch_add_explicit(&journal->waiters, 1, memory_order_seq_cst);
   journal->want_room(journal->want_room_context);
@@ -124,7 +122,7 @@ bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns) {
   (void)pthread_mutex_lock(&journal->lock);
   bool room = has_room(journal);
   if (!room) {
-    int rc = pthread_cond_timedwait(&journal->room, &journal->lock, &until);
+    int rc = tks__condition_wait(&journal->room, &journal->lock, deadline_ns);
     /* Woken is reason enough to try again: the store may be closing. */
     room = rc != ETIMEDOUT || has_room(journal);
   }

@@ -544,13 +544,11 @@ int tks__writer_flush(tks__writer *writer, uint32_t sink, int64_t timeout_ms, tk
   int64_t now_ns = tks__clock_monotonic_ns();
   bool forever = timeout_ms < 0 || timeout_ms > (INT64_MAX - now_ns) / TKS__NS_PER_MS;
   int64_t until_ns = forever ? INT64_MAX : now_ns + timeout_ms * TKS__NS_PER_MS;
-  struct timespec until = {.tv_sec = until_ns / TKS__NS_PER_S, .tv_nsec = until_ns % TKS__NS_PER_S};
   atomic_fetch_add(&writer->progress_waiters, 1);
   (void)pthread_mutex_lock(&writer->progress_lock);
   int rc = 0;
   while (rc != ETIMEDOUT && !writer->interrupted && durable_in(writer, sink) < target)
-    rc = forever ? pthread_cond_wait(&writer->progress, &writer->progress_lock)
-                 : pthread_cond_timedwait(&writer->progress, &writer->progress_lock, &until);
+    rc = tks__condition_wait(&writer->progress, &writer->progress_lock, until_ns);
   bool interrupted = writer->interrupted;
   (void)pthread_mutex_unlock(&writer->progress_lock);
   atomic_fetch_sub(&writer->progress_waiters, 1);

@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -152,7 +151,6 @@ int tks__pool_acquire(tks__pool *pool, int32_t day, tks__connection **out, tks_e
   *out = NULL;
   int64_t now_ns = tks__clock_monotonic_ns();
   int64_t deadline_ns = now_ns + pool->options.deadline_ms * TKS__NS_PER_MS;
-  struct timespec until = {.tv_sec = deadline_ns / TKS__NS_PER_S, .tv_nsec = deadline_ns % TKS__NS_PER_S};
   tks__connection *idle, *evicted;
   /* Holds the place of a connection that is being opened, so that the limit holds meanwhile. */
   tks__connection *place = NULL;
@@ -160,7 +158,7 @@ int tks__pool_acquire(tks__pool *pool, int32_t day, tks__connection **out, tks_e
   int rc = 0;
   bool found = choose(pool, day, now_ns, &idle, &evicted);
   while (!found && rc != ETIMEDOUT) {
-    rc = pthread_cond_timedwait(&pool->released, &pool->lock, &until);
+    rc = tks__condition_wait(&pool->released, &pool->lock, deadline_ns);
     found = choose(pool, day, now_ns, &idle, &evicted);
   }
   if (found && idle == NULL) {
