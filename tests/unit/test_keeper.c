@@ -435,6 +435,51 @@ Test(keeper, a_sync_that_takes_long_keeps_no_room_from_the_producers) {
   cr_assert_eq(stop(), 0);
 }
 
+/* A disk that syncs so many times and then takes its time. */
+static _Atomic int syncs_allowed, syncs_done, waited_at = -1;
+
+static int hang_after_some(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_SYNC) return 0;
+  while (atomic_load(&syncs_done) >= atomic_load(&syncs_allowed)) {
+    atomic_store(&waited_at, atomic_load(&syncs_done));
+    linger_ms(1);
+  }
+  atomic_fetch_add(&syncs_done, 1);
+  return 0;
+}
+
+static bool waits_at(void *context) { return atomic_load(&waited_at) == *(int *)context; }
+
+/* While it is at it, the entry of the block that it began with comes to stand for another one, whose numbers are higher by what was
+ * lost: they say nothing of what was synced. */
+Test(keeper, a_sync_that_takes_long_promises_no_number_of_a_later_block) {
+  start();
+  atomic_store(&tks__fs_fault, hang_after_some);
+  push_many(1);
+  tks__keeper_arm(keeper);
+  int none = 0, names_and_directory = 2;
+  cr_assert(wait_until(waits_at, &none)); /* for the names: no block is pinned */
+  uint64_t block = journal->slot_mask + 1, blocks = MIB / (TKS__SEGMENT_HEADER_BYTES + block * sizeof(tks__slot));
+  uint64_t again = stats().first + (journal->block_mask + 1) * block, released = again - blocks * block;
+  while (tks__journal_tail(journal) < released) {
+    release_all();
+    push_many(block - (tks__journal_tail(journal) & journal->slot_mask));
+  }
+  release_all();
+  push_many(blocks * block);
+  for (uint64_t i = 0; i < again; i++) cr_assert_neq(tks__journal_lose(journal, 1), 0);
+  released += block;
+  tks__journal_release(journal, released, again);
+  cr_assert(wait_until(has_ahead, &block));
+  atomic_store(&syncs_allowed, names_and_directory);
+  cr_assert(wait_until(waits_at, &names_and_directory)); /* with the next sync */
+  cr_assert_eq(stats().synced_seq, tks__journal_seq_at(journal, released) - 1);
+  atomic_store(&syncs_allowed, INT_MAX);
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
 static bool note_slowly(void *context, const tks__loss *loss) {
   (void)hang_in_sync(TKS__FS_SYNC, NULL);
   return note_loss(context, loss);
