@@ -55,6 +55,8 @@ struct tks__writer {
   _Atomic uint32_t progress_waiters;
 };
 
+static const char *name_of(uint32_t sink) { return sink == TKS_SQLITE ? "sqlite" : "json"; }
+
 static uint64_t relaxed(const _Atomic uint64_t *value) { return atomic_load_explicit(value, memory_order_relaxed); }
 
 static void wake_loop(void *context) {
@@ -124,10 +126,9 @@ static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t fro
       .last_ns = now_ns,
       .cause = cause,
   };
-  const char *name = sink == TKS_SQLITE ? "sqlite" : "json";
   tks__log_write(writer->options.log, TKS_LOG_ERROR, "%s: %llu records lost to this sink (sequence %llu to %llu): %s",
-                 name, (unsigned long long)records, (unsigned long long)loss.from_seq, (unsigned long long)loss.to_seq,
-                 tks__gap_cause_name(cause));
+                 name_of(sink), (unsigned long long)records, (unsigned long long)loss.from_seq,
+                 (unsigned long long)loss.to_seq, tks__gap_cause_name(cause));
   if (writer->options.gaps == NULL) return;
   tks__gaps_note(writer->options.gaps, sink, &loss);
   tks__keeper_note(writer->options.keeper);
@@ -441,9 +442,12 @@ bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint
   return lane != NULL;
 }
 
-static uint64_t lost_in_sinks(tks__writer *writer) {
+static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
+
+static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
   uint64_t lost = 0;
-  for (size_t i = 0; i < writer->lane_count; i++) lost += relaxed(&writer->lanes[i].lost);
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (concerns(&writer->lanes[i], sink)) lost += relaxed(&writer->lanes[i].lost);
   return lost;
 }
 
@@ -469,14 +473,13 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
   (void)uv_loop_close(&writer->loop);
 
   *next_seq = tks__journal_end_seq(writer->journal);
-  uint64_t lost = lost_in_sinks(writer);
+  uint64_t lost = lost_in(writer, 0);
   int code = TKS_OK;
   if (lost > 0) {
     char text[200] = "";
     for (size_t i = 0; i < writer->lane_count; i++) {
       size_t n = strlen(text);
-      (void)snprintf(text + n, sizeof text - n, "%s%s lacks %llu", i > 0 ? ", " : "",
-                     writer->lanes[i].id == TKS_SQLITE ? "sqlite" : "json",
+      (void)snprintf(text + n, sizeof text - n, "%s%s lacks %llu", i > 0 ? ", " : "", name_of(writer->lanes[i].id),
                      (unsigned long long)relaxed(&writer->lanes[i].lost));
     }
     code = tks__fail(error, TKS_EUNWRITTEN, 0, "closed with records not written: %s (last error: %.100s)", text,
@@ -491,8 +494,6 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
 
 /* ---------------------------------------------------- for other threads */
 
-static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
-
 /* The position up to which all is durable in a sink (0: in all). */
 static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
   uint64_t durable = UINT64_MAX;
@@ -501,13 +502,6 @@ static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
     if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
   }
   return durable;
-}
-
-static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
-  uint64_t lost = 0;
-  for (size_t i = 0; i < writer->lane_count; i++)
-    if (concerns(&writer->lanes[i], sink)) lost += relaxed(&writer->lanes[i].lost);
-  return lost;
 }
 
 static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, tks_error *error) {
@@ -520,7 +514,7 @@ static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, 
     (void)pthread_mutex_unlock(&writer->lock);
     bool failing = stats.state != TKS_SINK_OK;
     return tks__fail(error, TKS_ETIMEOUT, failing ? stats.last_error_detail : 0,
-                     "%s has synced up to sequence %llu of %llu%s%s", lane->id == TKS_SQLITE ? "sqlite" : "json",
+                     "%s has synced up to sequence %llu of %llu%s%s", name_of(lane->id),
                      (unsigned long long)stats.durable_seq,
                      (unsigned long long)(tks__journal_seq_at(writer->journal, target) - 1),
                      failing ? "; its last error: " : "", failing ? stats.last_error : "");
