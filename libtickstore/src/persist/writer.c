@@ -45,10 +45,8 @@ struct tks__writer {
   _Atomic uint64_t flush_requests;
   _Atomic bool closing;
   _Atomic uint32_t close_limit_ms;
-  _Atomic int64_t oldest_ns;         /* monotonic; when the oldest record that is not durable was seen; 0 = none */
-  _Atomic uint64_t durable_position; /* in every sink */
-  _Atomic uint64_t durable_seq;
-  pthread_mutex_t lock; /* the lanes' progress: so that the counts of one look add up */
+  _Atomic int64_t oldest_ns; /* monotonic; when the oldest record that is not durable was seen; 0 = none */
+  pthread_mutex_t lock;      /* the lanes' progress: so that the counts of one look add up */
   pthread_mutex_t progress_lock;
   pthread_cond_t progress; /* something became durable, or a lane failed */
   bool interrupted;        /* under progress_lock: flushes are to give up */
@@ -89,21 +87,16 @@ static int64_t oldest_of(tks__writer *writer, uint64_t durable) {
 }
 
 static void publish_progress(tks__writer *writer, int64_t now_ns) {
-  uint64_t durable = UINT64_MAX, durable_seq = UINT64_MAX, released = UINT64_MAX, read_to = 0;
+  uint64_t durable = UINT64_MAX, released = UINT64_MAX, read_to = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
     tks__lane_publish(lane);
     if (lane->durable.position < durable) durable = lane->durable.position;
-    if (relaxed(&lane->durable_seq) < durable_seq) durable_seq = relaxed(&lane->durable_seq);
     if (tks__lane_released(lane) < released) released = tks__lane_released(lane);
     if (lane->written.position > read_to) read_to = lane->written.position;
   }
   note_mark(writer, now_ns);
   atomic_store_explicit(&writer->oldest_ns, oldest_of(writer, durable), memory_order_relaxed);
-  bool moved = durable != relaxed(&writer->durable_position);
-  atomic_store_explicit(&writer->durable_seq, durable_seq, memory_order_relaxed);
-  /* seq_cst, with progress_waiters: a waiter counts itself, then looks. */
-  if (moved) atomic_store(&writer->durable_position, durable);
   tks__journal_release(writer->journal, released, read_to);
   if (durable < tail_of(writer)) tks__keeper_arm(writer->options.keeper);
   if (atomic_load(&writer->progress_waiters) == 0) return;
@@ -396,8 +389,6 @@ int tks__writer_start(const tks__writer_options *options, tks__sink *sinks[TKS__
   writer->config = options->config;
   writer->journal = tks__keeper_journal(options->keeper);
   uint64_t first = atomic_load_explicit(&writer->journal->released, memory_order_relaxed);
-  atomic_init(&writer->durable_position, first);
-  atomic_init(&writer->durable_seq, tks__journal_seq_at(writer->journal, first) - 1);
   atomic_init(&writer->flush_target, first);
   if (init_progress(writer) != 0) goto no_progress;
   writer->journal->wake = wake_loop;
@@ -418,17 +409,30 @@ no_writer:
   return tks__fail(error, TKS_ENOMEM, 0, "out of memory starting the writer");
 }
 
+static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
+
+/* The position up to which all is durable in a sink (0: in all). */
+static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t durable = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t position = atomic_load(&writer->lanes[i].durable_position);
+    if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
+  }
+  return durable;
+}
+
 /* Where all that was ever accepted is durable, what was lost since then does not hold it back. */
-static uint64_t durable_seq_of(const tks__writer *writer, const _Atomic uint64_t *position,
-                               const _Atomic uint64_t *seq) {
-  uint64_t durable = atomic_load(position), published = relaxed(seq);
+static uint64_t durable_seq_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t durable = durable_in(writer, sink), published = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t seq = relaxed(&writer->lanes[i].durable_seq);
+    if (concerns(&writer->lanes[i], sink) && seq < published) published = seq;
+  }
   uint64_t offset = atomic_load_explicit(&writer->journal->offset, memory_order_acquire);
   return durable == tail_of(writer) && durable + offset - 1 > published ? durable + offset - 1 : published;
 }
 
-uint64_t tks__writer_durable_seq(const tks__writer *writer) {
-  return durable_seq_of(writer, &writer->durable_position, &writer->durable_seq);
-}
+uint64_t tks__writer_durable_seq(const tks__writer *writer) { return durable_seq_in(writer, 0); }
 
 static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
   for (size_t i = 0; i < writer->lane_count; i++)
@@ -437,12 +441,10 @@ static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
 }
 
 bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint64_t *seq) {
-  const tks__lane *lane = find_lane(writer, sink);
-  if (lane != NULL) *seq = durable_seq_of(writer, &lane->durable_position, &lane->durable_seq);
-  return lane != NULL;
+  if (find_lane(writer, sink) == NULL) return false;
+  *seq = durable_seq_in(writer, sink);
+  return true;
 }
-
-static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
 
 static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
   uint64_t lost = 0;
@@ -493,16 +495,6 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
 }
 
 /* ---------------------------------------------------- for other threads */
-
-/* The position up to which all is durable in a sink (0: in all). */
-static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
-  uint64_t durable = UINT64_MAX;
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    uint64_t position = atomic_load(&writer->lanes[i].durable_position);
-    if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
-  }
-  return durable;
-}
 
 static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, tks_error *error) {
   for (size_t i = 0; i < writer->lane_count; i++) {
