@@ -280,11 +280,15 @@ static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
   return rc;
 }
 
-/* The number is found here, where no block of it can be taken back meanwhile. */
-static void publish_synced(tks__keeper *keeper, uint64_t position, uint64_t released) {
+static void publish_synced(tks__keeper *keeper, uint64_t position) {
+  tks__journal *journal = &keeper->journal;
   atomic_store_explicit(&keeper->synced, position, memory_order_relaxed);
-  if (position < released) position = released;
-  atomic_store_explicit(&keeper->synced_seq, tks__journal_seq_at(&keeper->journal, position) - 1, memory_order_relaxed);
+  uint32_t side = tks__journal_pin(journal);
+  /* Behind the pin: the block that has the number stays meanwhile. */
+  uint64_t released = released_of(keeper);
+  uint64_t seq = tks__journal_seq_at(journal, position > released ? position : released);
+  tks__journal_unpin(journal, side);
+  atomic_store_explicit(&keeper->synced_seq, seq - 1, memory_order_relaxed);
 }
 
 /* What the sinks have durably needs no sync. */
@@ -301,7 +305,7 @@ static void sync_journal(tks__keeper *keeper) {
                      strerror(rc));
   }
   keeper->attempted = to;
-  publish_synced(keeper, keeper->hole_end > released ? keeper->hole_start : to, released);
+  publish_synced(keeper, keeper->hole_end > released ? keeper->hole_start : to);
 }
 
 static void pace(tks__keeper *keeper) {
@@ -493,10 +497,10 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   keeper->attempted = keeper->first;
   keeper->old_dirty = keeper->recovery.count > 0;
   atomic_init(&keeper->dir_dirty, keeper->recovery.count > 0);
-  publish_synced(keeper, keeper->first, keeper->first);
   atomic_init(&journal->released, keeper->first);
   atomic_init(&journal->recycled, keeper->first);
   atomic_init(&journal->read_to, position);
+  publish_synced(keeper, keeper->first);
   /* Files that were recovered do not count: those that may be are for what comes. */
   keeper->blocks_max += keeper->recovery.count;
   if (!keeper->in_files) {
