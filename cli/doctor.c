@@ -15,14 +15,15 @@
 #include "base/name.h"
 #include "base/utc.h"
 #include "human.h"
+#include "journal_left.h"
 #include "listing.h"
 #include "output.h"
 
 static const char help[] =
     "usage: tickstore doctor [--store DIR] [--full] [--format table|csv|json]\n\n"
-    "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs left\n"
-    "behind, files that are not in place; and says what to do about each problem. The exit code is 1 if there is "
-    "one.\n\n"
+    "Checks the store: every day's files with their status, whether a writer has it open, write-ahead logs and a\n"
+    "journal left behind, losses in the ledger, files that are not in place; and says what to do about each problem.\n"
+    "The exit code is 1 if there is one.\n\n"
     "  --full           read every row too: SQLite's integrity check, counts against summaries, every JSON line, and\n"
     "                   whether SQLite and JSON of a day hold the same\n"
     "  --format FORMAT  table (on a terminal), csv (in a pipe) or json (an object per line)\n"
@@ -161,6 +162,38 @@ static void note_wals(const day_list *days, writer_state writer) {
   }
 }
 
+/* Readers see what the sinks have; what waits in the journal of a writer that is gone, nobody sees until the next one. */
+static void note_journal(const char *store, const journal_left *left, writer_state writer) {
+  char count[HUMAN_MAX];
+  if (left->records > 0 && writer != WRITER_ACTIVE)
+    fprintf(stderr,
+            "note: %s/journal holds %s accepted quotes that may not be in the day files yet%s. Readers do not see "
+            "those; the "
+            "next program that opens the store for writing puts them in place. Until then, keep the files.\n",
+            store, human_count(left->records, count),
+            writer == WRITER_NONE ? ": the last writer ended without closing"
+                                  : ". If no writer has the store open, the last one ended without closing");
+  if (left->set_aside > 0)
+    fprintf(
+        stderr,
+        "note: %s/journal has %s file%s that could not be used and were set aside as *.damaged; what they held may be "
+        "missing (tickstore gaps)\n",
+        store, human_count(left->set_aside, count), left->set_aside == 1 ? "" : "s");
+  if (left->unreadable > 0)
+    fprintf(stderr, "note: %s of the files in %s/journal could not be read: what waits there is not known\n",
+            human_count(left->unreadable, count), store);
+}
+
+static void note_gaps(tks_store *store) {
+  size_t total;
+  char count[HUMAN_MAX];
+  tks_error error;
+  if (tks_gaps(store, 0, NULL, 0, &total, &error) != TKS_OK) fprintf(stderr, "note: %s\n", error.message);
+  else if (total > 0)
+    fprintf(stderr, "note: %s loss%s in the gap ledger: tickstore gaps lists %s\n", human_count(total, count),
+            total == 1 ? " is" : "es are", total == 1 ? "it" : "them");
+}
+
 /* -------------------------------------------------------- SQLite against JSON */
 
 /* Whether all writers wrote both; store.json has been read by tks_open, so what it says is valid. Once they have differed, each sink
@@ -176,10 +209,11 @@ static bool always_dual(const char *store) {
   return strstr(text, "\"dual\"") != NULL && strstr(text, "\"mixed\": true") == NULL;
 }
 
-/* Beside a writer one sink may be ahead of the other, and in a store that was not always dual each may begin and end anywhere;
- * only a dual store at rest must hold the same in both. Returns how many problems there are. */
-static size_t compare_sinks(const char *subcommand, const day_list *days, const char *store, writer_state writer) {
-  bool must = always_dual(store) && writer == WRITER_NONE;
+/* Beside a writer one sink may be ahead of the other, and so may it be where the journal still has something for them; in a store that
+ * was not always dual each may begin and end anywhere. Only a dual store `at_rest` must hold the same in both. Returns how many
+ * problems there are. */
+static size_t compare_sinks(const char *subcommand, const day_list *days, const char *store, bool at_rest) {
+  bool must = always_dual(store) && at_rest;
   size_t problems = 0;
   for (size_t i = 1; i < days->count; i++) {
     const tks_day_info *sqlite = &days->items[i - 1], *json = &days->items[i];
@@ -335,9 +369,13 @@ static int examine(const char *subcommand, tks_store *store, const cli_report *o
   writer_state writer = find_writer(options->store);
   bool printed = print_days(&days, options->format);
   note_wals(&days, writer);
+  const journal_left left = journal_left_in(options->store);
+  note_journal(options->store, &left, writer);
+  note_gaps(store);
   note_files(options->store, full && writer == WRITER_NONE);
   size_t checked = distinct_days(&days), problems = report_problems(subcommand, options->store, &days);
-  if (full) problems += compare_sinks(subcommand, &days, options->store, writer);
+  bool at_rest = writer == WRITER_NONE && left.records == 0 && left.unreadable == 0;
+  if (full) problems += compare_sinks(subcommand, &days, options->store, at_rest);
   fprintf(stderr, "%s: %s\n", options->store, writers[writer]);
   fprintf(stderr, "%s day%s checked%s, %s\n", human_count(checked, count), checked == 1 ? "" : "s",
           full ? " in full" : "; --full also reads every row", problems == 0 ? "no problem" : "problems found");

@@ -686,6 +686,23 @@ Test(keeper, torn_records_are_noted_and_their_file_stays_until_they_are) {
   cr_assert_eq(files(""), 0);
 }
 
+Test(keeper, what_a_file_set_aside_may_have_held_is_noted) {
+  start();
+  push_many(2);
+  crash();
+  char path[PATH_MAX + 16];
+  (void)snprintf(path, sizeof path, "%s/7-1.segment", dir);
+  write_file(path, "TKSJRNL1 and no more", 20);
+  start();
+  cr_assert_eq(stats().recovered, 2);
+  cr_assert_eq(noted_count, 1);
+  cr_assert_eq(noted[0].cause, TKS_GAP_RECOVERY);
+  cr_assert_eq(noted[0].records, 0, "nobody knows");
+  cr_assert_eq(noted[0].from_seq, 1);
+  cr_assert_eq(noted[0].to_seq, first_seq - 1, "what this session gives out is not meant");
+  (void)stop();
+}
+
 Test(keeper, a_note_that_was_refused_is_tried_again_until_the_end) {
   start();
   atomic_store(&refuse_notes, true);

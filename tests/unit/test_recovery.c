@@ -189,8 +189,7 @@ Test(recovery, torn_and_stale_and_empty_slots) {
 Test(recovery, what_is_no_sound_segment_is_set_aside) {
   leave_names(1);
   leave_segment("1-1.segment", 1, 1000, 10);
-  leave_segment("1-2.segment", 1, 2000, 10);
-  cr_assert_eq(truncate(file("1-2.segment"), TKS__SEGMENT_HEADER_BYTES + 10 * 64), 0);
+  write_file(file("1-2.segment"), ID, 16);
   write_file(file("1-3.segment"), "TKSJRNL1", 8);
   write_file(file("1-4.segment"), "something else", 14);
   tks__segment *segment;
@@ -210,11 +209,44 @@ Test(recovery, what_is_no_sound_segment_is_set_aside) {
   cr_assert_eq(recovery.count, 1);
   cr_assert_eq(recovery.records, 10);
   cr_assert_eq(recovery.torn.records, 0);
+  cr_assert_eq(recovery.missing.from_seq, 1, "nobody knows what was in them");
+  cr_assert_eq(recovery.missing.to_seq, UINT64_MAX);
+  cr_assert_eq(recovery.missing.records, 0);
+  cr_assert_eq(recovery.missing.cause, TKS_GAP_RECOVERY);
   for (char n = '2'; n <= '9'; n++) {
     char name[] = "1-?.segment";
     name[2] = n;
     cr_assert(is_set_aside(name), "%s", name);
   }
+}
+
+Test(recovery, other_files_are_no_loss) {
+  leave_names(1);
+  tks__segment *segment;
+  cr_assert_eq(tks__segment_create(file("1-5.segment"), SLOTS, "another store, of thirty-two byte", 1, &segment), 0);
+  tks__segment_close(segment, false);
+  cr_assert_eq(mkdir(file("1-9.segment"), 0700), 0);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.missing.to_seq, 0);
+}
+
+/* What is left of it is recovered; what may have been behind is told. */
+Test(recovery, a_file_that_was_cut_short) {
+  leave_names(1);
+  leave_segment("1-1.segment", 1, 1000, SLOTS);
+  leave_segment("1-2.segment", 1, 2000, SLOTS);
+  leave_segment("1-3.segment", 1, 3000, SLOTS);
+  cr_assert_eq(truncate(file("1-2.segment"), TKS__SEGMENT_HEADER_BYTES + 100 * 64 + 30), 0);
+  cr_assert_eq(truncate(file("1-3.segment"), TKS__SEGMENT_HEADER_BYTES + 64), 0);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.count, 3);
+  cr_assert_eq(recovery.records, SLOTS + 100 + 1);
+  cr_assert_eq(recovery.slot_count, SLOTS);
+  cr_assert_eq(recovery.segments[1].segment->slot_count, 100);
+  cr_assert_eq(recovery.torn.records, 0);
+  cr_assert_eq(recovery.missing.from_seq, 2100);
+  cr_assert_eq(recovery.missing.to_seq, 3000 + SLOTS - 1);
+  cr_assert_eq(recovery.missing.records, 0);
 }
 
 Test(recovery, free_and_recordless_files_go_once_the_loss_is_noted) {

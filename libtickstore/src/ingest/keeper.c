@@ -468,6 +468,10 @@ static void tell_recovered(const tks__keeper *keeper) {
     tks__log_write(keeper->options.log, TKS_LOG_ERROR,
                    "journal: %llu records from sequence %llu on are torn or damaged and were left out",
                    (unsigned long long)r->torn.records, (unsigned long long)r->torn.from_seq);
+  if (r->missing.to_seq > 0)
+    tks__log_write(keeper->options.log, TKS_LOG_ERROR,
+                   "journal: files were cut short or set aside; records from sequence %llu to %llu may be missing",
+                   (unsigned long long)r->missing.from_seq, (unsigned long long)r->missing.to_seq);
 }
 
 static int prepare(tks__keeper *keeper, tks_error *error) {
@@ -482,6 +486,8 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   keeper->first = keeper->first_position = journal->slot_mask + 1;
   keeper->recovered = keeper->recovery.records;
   keeper->holes = position - keeper->first - keeper->recovered;
+  tks__loss *missing = &keeper->recovery.missing;
+  if (missing->to_seq >= keeper->options.first_seq) missing->to_seq = keeper->options.first_seq - 1;
   keeper->tick_tail = position;
   /* What was recovered was written before, but nobody knows what of it was synced. */
   keeper->attempted = keeper->first;
@@ -559,10 +565,12 @@ static void free_keeper(tks__keeper *keeper, bool remove_names) {
 }
 
 /* Before the threads start, so that one thread at a time notes losses. */
-static bool note_torn(tks__keeper *keeper) {
+static bool note_found(tks__keeper *keeper) {
   const tks__keeper_options *o = &keeper->options;
-  bool noted = keeper->recovery.torn.records == 0 || o->note_loss == NULL ||
-               o->note_loss(o->note_context, &keeper->recovery.torn);
+  const tks__recovery *r = &keeper->recovery;
+  bool noted = true;
+  if (r->torn.records > 0 && o->note_loss != NULL) noted = o->note_loss(o->note_context, &r->torn);
+  if (r->missing.to_seq > 0 && o->note_loss != NULL) noted = o->note_loss(o->note_context, &r->missing) && noted;
   atomic_init(&keeper->loss_pending, !noted);
   return noted;
 }
@@ -583,7 +591,7 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
   bool noted = true;
   if (code == TKS_OK) {
     tell_recovered(keeper);
-    noted = note_torn(keeper);
+    noted = note_found(keeper);
     int rc = start_threads(keeper);
     if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
   }

@@ -60,6 +60,15 @@ static void note_torn(tks__recovery *recovery, uint64_t seq) {
   if (seq > torn->to_seq) torn->to_seq = seq;
 }
 
+static void note_missing(tks__recovery *recovery, uint64_t from_seq, uint64_t to_seq) {
+  tks__loss *missing = &recovery->missing;
+  bool first = missing->to_seq == 0;
+  missing->first_ns = missing->last_ns = tks__clock_now_ns();
+  missing->cause = TKS_GAP_RECOVERY;
+  if (first || from_seq < missing->from_seq) missing->from_seq = from_seq;
+  if (to_seq > missing->to_seq) missing->to_seq = to_seq;
+}
+
 static void note_record(tks__symbols *symbols, uint32_t id, uint64_t seq) {
   tks__symbol *symbol = &symbols->entries[id];
   if (seq > atomic_load_explicit(&symbol->last_seq, memory_order_relaxed))
@@ -68,7 +77,10 @@ static void note_record(tks__symbols *symbols, uint32_t id, uint64_t seq) {
 
 /* Counts what a segment holds. */
 static void look_through(const tks__recovery_options *options, tks__recovery *recovery, tks__recovered_segment *found) {
-  uint64_t stale_seq = tks__segment_head(found->segment)->stale_seq;
+  const tks__segment_header *head = tks__segment_head(found->segment);
+  uint64_t stale_seq = head->stale_seq;
+  if (found->segment->slot_count < head->slot_count)
+    note_missing(recovery, found->base_seq + found->segment->slot_count, found->base_seq + head->slot_count - 1);
   for (uint64_t i = 0; i < found->segment->slot_count; i++) {
     const tks__slot *slot = &found->segment->slots[i];
     uint64_t stamp = tks__slot_stamp(slot);
@@ -120,7 +132,8 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
     return TKS_OK;
   }
   recovery->segments[recovery->count++] = found;
-  if (segment->slot_count > recovery->slot_count) recovery->slot_count = segment->slot_count;
+  uint64_t slot_count = tks__segment_head(segment)->slot_count;
+  if (slot_count > recovery->slot_count) recovery->slot_count = slot_count;
   return TKS_OK;
 }
 
@@ -146,6 +159,7 @@ static int take_file(const tks__recovery_options *options, tks__recovery *recove
   const char *unusable = why_unusable(rc);
   if (unusable != NULL) {
     set_aside(options, path, unusable);
+    if (rc == EBADMSG) note_missing(recovery, 1, UINT64_MAX);
     return TKS_OK;
   }
   if (rc == ENODATA) {

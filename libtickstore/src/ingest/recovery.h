@@ -2,7 +2,7 @@
  *
  * Segments are looked through slot by slot: a slot whose stamp fits its place holds a record that put had accepted; an empty one
  * was never finished; anything else was torn by a loss of power, after the last sync, and is reported. Files that
- * are not sound segments are set aside as *.damaged. A file without a record is removed, but not before what was torn in it
+ * are not sound segments are set aside as *.damaged, and reported. A file without a record is removed, but not before what was torn in it
  * has been noted. */
 #ifndef TKS_INGEST_RECOVERY_H
 #define TKS_INGEST_RECOVERY_H
@@ -32,6 +32,9 @@ typedef struct tks__recovery {
   uint64_t slot_count; /* of the largest segment; 0: none */
   tks__segment *spent; /* files without a record, mapped still */
   tks__loss torn;      /* records 0: none */
+  /* Where more may have been: in files that were cut short or set aside. to_seq 0: nowhere; UINT64_MAX: nobody knows where. records is
+   * 0, for nobody knows how many. */
+  tks__loss missing;
 } tks__recovery;
 
 typedef struct tks__recovery_options {

@@ -32,6 +32,11 @@ static size_t file_bytes(uint64_t slot_count) {
   return TKS__SEGMENT_HEADER_BYTES + (size_t)slot_count * sizeof(tks__slot);
 }
 
+/* Whole ones in a file that was cut short. */
+static uint64_t slots_within(uint64_t size) {
+  return size <= TKS__SEGMENT_HEADER_BYTES ? 0 : (size - TKS__SEGMENT_HEADER_BYTES) / sizeof(tks__slot);
+}
+
 static char *copy_path(const char *path) {
   size_t size = strlen(path) + 1;
   char *copy = tks__malloc(size);
@@ -149,8 +154,9 @@ int tks__segment_open(const char *path, const char *store_id, tks__segment **seg
   int64_t size = 0;
   rc = read_header(fd, store_id, &slot_count);
   if (rc == 0) rc = tks__fs_size(path, &size);
-  /* A shorter file, mapped, would kill the process. */
-  if (rc == 0 && (uint64_t)size < file_bytes(slot_count)) rc = EBADMSG;
+  /* What is behind a file's end, mapped, would kill the process. */
+  if (rc == 0 && (uint64_t)size < file_bytes(slot_count)) slot_count = slots_within((uint64_t)size);
+  if (rc == 0 && slot_count == 0) rc = EBADMSG;
   if (rc == 0) rc = read_slots(fd, slot_count);
   if (rc == 0) rc = map_file(fd, path, slot_count, segment);
   (void)tks__fs_close(fd);

@@ -49,8 +49,8 @@ tks__segment *tks__segment_in_memory(tks__slot *slots, uint64_t slot_count);
 int tks__segment_create(const char *path, uint64_t slot_count, const char *store_id, uint64_t session,
                         tks__segment **segment);
 
-/* What a crash left. ENODATA: nothing was ever in it; EBADMSG: not a segment, or its header is damaged; ENOMSG: of another store or
- * machine. */
+/* What a crash left; of a file that was cut short the slots that are there, fewer than its header says. ENODATA: nothing was ever in
+ * it; EBADMSG: not a segment, or its header is damaged; ENOMSG: of another store or machine. */
 int tks__segment_open(const char *path, const char *store_id, tks__segment **segment);
 
 static inline const tks__segment_header *tks__segment_head(const tks__segment *segment) { return segment->memory; }

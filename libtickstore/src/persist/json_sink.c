@@ -79,8 +79,7 @@ typedef struct json_sink {
   uint32_t *slots; /* open addressing: index of a group + 1 */
   size_t slot_count, slot_capacity;
 
-  uint64_t given_seq; /* the highest handed to write, or to an earlier session's */
-  tks__log_limiter skip_limiter;
+  uint64_t given_seq; /* the highest that this store can have given out */
 } json_sink;
 
 /* ------------------------------------------------------------------- paths */
@@ -191,6 +190,22 @@ static int recover(json_sink *s) {
   return rc;
 }
 
+/* Every number in a file was handed over before, or is now. A higher one is not of this store's making; records below it would be
+ * taken for stored and be lost. So the file is kept under another name, and the day goes on in a new one. */
+static int replace_foreign(json_sink *s, open_file **f, const char *path, tks_error *error) {
+  char aside[TKS__PATH_MAX];
+  unsigned long long last_seq = (*f)->file.last_seq;
+  uint32_t symbol = (*f)->symbol;
+  int32_t day = (*f)->day;
+  forget_file(s, *f);
+  int rc = tks__layout_set_aside(path, aside);
+  if (rc != 0) return fail_file(s, error, rc, "set aside the foreign", path);
+  tks__log_write(s->options.log, TKS_LOG_ERROR,
+                 "%s holds sequence numbers up to %llu, beyond this store's: not written by it; set aside as %s", path,
+                 last_seq, aside);
+  return open_new(s, symbol, day, path, f, error);
+}
+
 /* The file of a group, open, in good shape, and marked as used. */
 static int obtain_file(json_sink *s, const group *g, const char *path, open_file **out, tks_error *error) {
   int64_t now_ns = tks__clock_monotonic_ns();
@@ -205,6 +220,10 @@ static int obtain_file(json_sink *s, const group *g, const char *path, open_file
   } else if ((*out)->file.suspect) {
     int rc = tks__json_file_restore(&(*out)->file, path, s->options.layout->root, s->options.log);
     if (rc != 0) return fail_file(s, error, rc, "reopen", path);
+  }
+  if ((*out)->file.last_seq > s->given_seq) {
+    int rc = replace_foreign(s, out, path, error);
+    if (rc != TKS_OK) return rc;
   }
   (*out)->turn = ++s->turn;
   (*out)->used_ns = now_ns;
@@ -270,15 +289,6 @@ static size_t format_record(const json_sink *s, const tks__record *r, const tks_
                                source == NULL ? 0 : source->length, s->broker_id, line);
 }
 
-/* After a failure the same records come again, and skipping what is there already is the point. A record that comes
- * for the first time and is skipped was written before a restart, or the file's numbers are not this store's. */
-static void tell_skipped(json_sink *s, const char *path, const open_file *f, size_t skipped) {
-  if (skipped == 0) return;
-  tks__log_limited(s->options.log, &s->skip_limiter, TKS_LOG_WARN,
-                   "%s: already holds sequence numbers up to %llu; %zu records were taken as stored", path,
-                   (unsigned long long)f->file.last_seq, skipped);
-}
-
 static int write_group(json_sink *s, const group *g, tks_error *error) {
   char path[TKS__PATH_MAX];
   const tks__name *symbol = tks__names_get(s->options.symbols, g->symbol);
@@ -289,15 +299,14 @@ static int write_group(json_sink *s, const group *g, tks_error *error) {
   if (rc != TKS_OK) return rc;
   assert(f != NULL);
   uint64_t last_seq = f->file.last_seq;
-  size_t length = 0, skipped_new = 0;
+  size_t length = 0;
   for (uint32_t i = g->first; i != NONE;) {
     const tks__record *r = s->items[i].record;
     i = s->items[i].next;
+    /* After a failure the same records come again; what is stored by then is passed over. */
     if (r->seq > last_seq) {
       length += format_record(s, r, symbol, s->buffer + length);
       last_seq = r->seq;
-    } else {
-      skipped_new += r->seq > s->given_seq;
     }
     if (length > 0 && (i == NONE || length > BUFFER_BYTES - TKS__JSON_LINE_MAX)) {
       rc = tks__json_file_append(&f->file, s->buffer, length, last_seq);
@@ -305,7 +314,6 @@ static int write_group(json_sink *s, const group *g, tks_error *error) {
       length = 0;
     }
   }
-  tell_skipped(s, path, f, skipped_new);
   return TKS_OK;
 }
 
@@ -336,9 +344,8 @@ static int write_passes(json_sink *s, const tks__record *records, size_t count, 
 
 static int sink_write(tks__sink *sink, const tks__record *records, size_t count, tks_error *error) {
   json_sink *s = (json_sink *)sink;
-  int rc = write_passes(s, records, count, error);
   if (count > 0 && records[count - 1].seq > s->given_seq) s->given_seq = records[count - 1].seq;
-  return rc;
+  return write_passes(s, records, count, error);
 }
 
 static int sink_sync(tks__sink *sink, tks_error *error) {
