@@ -128,13 +128,22 @@ static void widen(output_column *column, int kind, const char *text, size_t leng
   if (right > column->right) column->right = right;
 }
 
+static bool is_control(char byte) { return (unsigned char)byte < 0x20 || byte == 0x7f; }
+
+/* U+0080 to U+009F: among them one that begins a control sequence, like ESC [. */
+static bool is_wide_control(const char *text, size_t length) {
+  return length >= 2 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] >= 0x80 &&
+         (unsigned char)text[1] < 0xa0;
+}
+
 /* Text in a table must neither break its line nor reach the terminal as a control sequence. */
 static void table_cell(cli_output *output, int kind, const char *text, size_t length) {
   size_t start = output->length + 1;
   append_byte(output, (char)kind);
   for (size_t i = 0; i < length; i++) {
-    unsigned char byte = (unsigned char)text[i];
-    append_byte(output, byte < 0x20 || byte == 0x7f ? '?' : (char)byte);
+    bool wide = is_wide_control(text + i, length - i);
+    append_byte(output, wide || is_control(text[i]) ? '?' : text[i]);
+    i += wide;
   }
   append_byte(output, '\0');
   if (output->failed || output->flowing) return;

@@ -324,6 +324,8 @@ class SqlTest(StoreTest):
         self.assertEqual(json.loads(self.call("sql", "--format", "json", query)),
                          {"a b": 1.5, "t": 'q"', "n": None, "inf": "inf"})
         self.assertEqual(self.call("sql", "--format", "table", "SELECT 'a' || char(27) || char(10) AS x"), "x\na??\n")
+        wide = "SELECT char(155) || '2J' || char(160) AS x"  # CSI as one character, and the first that is none
+        self.assertEqual(self.call("sql", "--format", "table", wide), "x\n?2J\u00a0\n")
 
     def test_json_stays_json_whatever_the_bytes(self):
         query = ("SELECT x'00ff22' AS b, x'' AS none, CAST(x'61ff62c3' AS TEXT) AS t, CAST(x'eda080f4908080' AS TEXT) AS u,"

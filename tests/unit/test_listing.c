@@ -288,3 +288,32 @@ Test(listing, every_read_may_fail) {
     break;
   }
 }
+
+/* A list that lacks symbols, or quotes that lack their source, would be taken for the whole. */
+static void with_tables_too_small(uint32_t backend) {
+  tks_config config = store_config(backend);
+  open_with(&config);
+  for (uint32_t i = 1; i <= SYMBOLS; i++) {
+    tks_quote q = {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = i, .source = SOURCES};
+    cr_assert_eq(tks_put_quote(store, &q, NULL, NULL), TKS_OK);
+  }
+  store_close(store);
+  tks_error error;
+  size_t count;
+  config.max_symbols = SYMBOLS - 1;
+  config.read_only = 1;
+  store = store_open(dir, &config);
+  cr_assert_eq(tks_symbols(store, NULL, 0, &count, &error), TKS_ETABLEFULL);
+  cr_assert_neq(error.message[0], '\0');
+  if (backend == TKS_JSON) cr_assert_eq(tks_days(store, TKS_CHECK_QUICK, NULL, 0, &count, &error), TKS_ETABLEFULL);
+  store_close(store);
+  config.max_symbols = SYMBOLS;
+  config.max_sources = 1;
+  store = store_open(dir, &config);
+  (void)store_source(store, "another");
+  tks_quote quote;
+  cr_assert_eq(tks_recent(store, store_symbol(store, "AB"), 1, &quote, &count, &error), TKS_ETABLEFULL);
+}
+
+Test(listing, names_that_find_no_room_sqlite) { with_tables_too_small(TKS_SQLITE); }
+Test(listing, names_that_find_no_room_json) { with_tables_too_small(TKS_JSON); }

@@ -324,7 +324,7 @@ typedef struct tks_symbol_info {
 
 /* Lists the symbols that have quotes, over all days, by name. Copies up to `capacity`, *total is how many there are (call
  * with capacity 0 to ask). Reads a small table of every day file. A damaged day is left out and makes the call return
- * TKS_EDAYFILE, with everything else filled in. */
+ * TKS_EDAYFILE, with everything else filled in. TKS_ETABLEFULL: there are more than max_symbols. */
 TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capacity, size_t *total, tks_error *error);
 
 /* ------------------------------------------------------------- publishing */

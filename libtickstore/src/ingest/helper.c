@@ -1,19 +1,12 @@
 #include "ingest/helper.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <time.h>
 
-#include "base/utc.h"
+#include "base/thread.h"
 
 int tks__helper_init(tks__helper *helper, int64_t (*round)(void *context), void *context) {
   *helper = (tks__helper){.round = round, .context = context};
-  pthread_condattr_t attributes;
-  int rc = pthread_condattr_init(&attributes);
-  if (rc != 0) return rc;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  rc = pthread_cond_init(&helper->changed, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
+  int rc = tks__condition_init(&helper->changed);
   if (rc != 0) return rc;
   rc = pthread_mutex_init(&helper->lock, NULL);
   if (rc != 0) (void)pthread_cond_destroy(&helper->changed);
@@ -32,26 +25,16 @@ static void *helper_main(void *argument) {
     helper->nudged = false;
     (void)pthread_mutex_unlock(&helper->lock);
     int64_t at_ns = helper->round(helper->context);
-    const struct timespec at = {.tv_sec = at_ns / TKS__NS_PER_S, .tv_nsec = at_ns % TKS__NS_PER_S};
     (void)pthread_mutex_lock(&helper->lock);
     int rc = 0;
     while (!helper->nudged && !helper->stopping && rc != ETIMEDOUT)
-      rc = at_ns == INT64_MAX ? pthread_cond_wait(&helper->changed, &helper->lock)
-                              : pthread_cond_timedwait(&helper->changed, &helper->lock, &at);
+      rc = tks__condition_wait(&helper->changed, &helper->lock, at_ns);
   }
   (void)pthread_mutex_unlock(&helper->lock);
   return NULL;
 }
 
-int tks__helper_start(tks__helper *helper) {
-  /* The host's signals are the host's: a thread inherits its creator's mask. */
-  sigset_t all, before;
-  (void)sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  int rc = pthread_create(&helper->thread, NULL, helper_main, helper);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return rc;
-}
+int tks__helper_start(tks__helper *helper) { return tks__thread_start(&helper->thread, helper_main, helper); }
 
 void tks__helper_nudge(tks__helper *helper) {
   (void)pthread_mutex_lock(&helper->lock);

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 int tks__journal_init(tks__journal *journal, uint64_t slot_count, uint64_t blocks_max) {
   memset(journal, 0, sizeof *journal);
@@ -18,12 +18,7 @@ int tks__journal_init(tks__journal *journal, uint64_t slot_count, uint64_t block
   if (journal->blocks == NULL) return TKS_ENOMEM;
   atomic_init(&journal->loss_cause, TKS_GAP_FULL);
 
-  pthread_condattr_t attributes;
-  if (pthread_condattr_init(&attributes) != 0) goto no_condition;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  int failed = pthread_cond_init(&journal->room, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
-  if (failed) goto no_condition;
+  if (tks__condition_init(&journal->room) != 0) goto no_condition;
   if (pthread_mutex_init(&journal->lock, NULL) == 0) return TKS_OK;
   (void)pthread_cond_destroy(&journal->room);
 no_condition:
@@ -120,7 +115,6 @@ static bool has_room(const tks__journal *journal) {
 }
 
 bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns) {
-  struct timespec until = {.tv_sec = deadline_ns / 1000000000, .tv_nsec = deadline_ns % 1000000000};
   /* The keeper stores room_end, then looks at waiters; this stores waiters, then looks at room_end (both seq_cst). */
   atomic_fetch_add_explicit(&journal->waiters, 1, memory_order_seq_cst);
   journal->want_room(journal->want_room_context);
@@ -128,7 +122,7 @@ bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns) {
   (void)pthread_mutex_lock(&journal->lock);
   bool room = has_room(journal);
   if (!room) {
-    int rc = pthread_cond_timedwait(&journal->room, &journal->lock, &until);
+    int rc = tks__condition_wait(&journal->room, &journal->lock, deadline_ns);
     /* Woken is reason enough to try again: the store may be closing. */
     room = rc != ETIMEDOUT || has_room(journal);
   }

@@ -63,7 +63,6 @@ struct tks__keeper {
   _Atomic bool tick;         /* the maker is to look at the pace */
   _Atomic bool loss_pending; /* something is to be written down */
   _Atomic bool armed;
-  _Atomic uint64_t synced;
   _Atomic uint64_t synced_seq; /* all up to here is synced in the journal, or was released */
   _Atomic uint64_t bytes;
   uint64_t first_position;
@@ -84,10 +83,13 @@ static uint64_t released_of(const tks__keeper *keeper) {
 
 /* ----------------------------------------------------------------- spares */
 
+static uint64_t blocks_in_use(const tks__keeper *keeper) {
+  return (room_end_of(keeper) - keeper->first) >> keeper->journal.shift;
+}
+
 static void count_bytes(tks__keeper *keeper) {
-  uint64_t blocks = (room_end_of(keeper) - keeper->first) >> keeper->journal.shift;
-  atomic_store_explicit(&keeper->bytes, keeper->in_files ? (blocks + keeper->spare_count) * keeper->segment_bytes : 0,
-                        memory_order_relaxed);
+  uint64_t files = keeper->in_files ? blocks_in_use(keeper) + keeper->spare_count : 0;
+  atomic_store_explicit(&keeper->bytes, files * keeper->segment_bytes, memory_order_relaxed);
 }
 
 static void push_spare(tks__keeper *keeper, tks__segment *segment) {
@@ -101,10 +103,6 @@ static tks__segment *pop_spare(tks__keeper *keeper) {
   keeper->spares = segment->next;
   keeper->spare_count--;
   return segment;
-}
-
-static void names_path(const tks__keeper *keeper, uint64_t session, char path[TKS__SEGMENT_PATH_MAX]) {
-  (void)snprintf(path, TKS__SEGMENT_PATH_MAX, "%s/%llu.names", keeper->options.dir, (unsigned long long)session);
 }
 
 static int make_file(tks__keeper *keeper, tks__segment **segment) {
@@ -129,10 +127,6 @@ static int make_segment(tks__keeper *keeper, tks__segment **segment) {
 }
 
 /* ----------------------------------------------------------------- blocks */
-
-static uint64_t blocks_in_use(const tks__keeper *keeper) {
-  return (room_end_of(keeper) - keeper->first) >> keeper->journal.shift;
-}
 
 /* 0, ENOBUFS when all that may be is in use, or why there is no further segment. */
 static int add_block(tks__keeper *keeper) {
@@ -206,13 +200,17 @@ static void take_back_blocks(tks__keeper *keeper) {
 
 /* ------------------------------------------------------------------- sync */
 
+/* What the sinks have durably needs no sync, and no range is synced twice. */
+static uint64_t sync_start(const tks__keeper *keeper, uint64_t released) {
+  return keeper->attempted > released ? keeper->attempted : released;
+}
+
 /* The position up to which every slot is published, or was recovered. */
 static uint64_t published_end(tks__keeper *keeper) {
   tks__journal *journal = &keeper->journal;
   uint32_t side = tks__journal_pin(journal);
   /* Behind the pin: what is not released yet stays in its block until the pin is gone. */
-  uint64_t released = released_of(keeper);
-  uint64_t from = keeper->attempted > released ? keeper->attempted : released;
+  uint64_t from = sync_start(keeper, released_of(keeper));
   uint64_t tail = tail_of(keeper);
   uint64_t p = atomic_load_explicit(&journal->read_to, memory_order_acquire);
   if (p < from) p = from;
@@ -227,7 +225,7 @@ static int sync_old_names(tks__keeper *keeper) {
   int rc = 0;
   for (size_t i = 0; i < keeper->recovery.session_count && rc == 0; i++) {
     char path[TKS__SEGMENT_PATH_MAX];
-    names_path(keeper, keeper->recovery.sessions[i]->session, path);
+    tks__name_log_path(keeper->options.dir, keeper->recovery.sessions[i]->session, path, sizeof path);
     int fd;
     rc = tks__fs_open(path, O_RDONLY | O_NONBLOCK, 0, &fd);
     if (rc == 0) {
@@ -280,21 +278,18 @@ static int sync_records(tks__keeper *keeper, uint64_t from, uint64_t to) {
   return rc;
 }
 
+/* Pinned, and from what is released by now: the entry of a block that was taken back may be another one's, with higher numbers. */
 static void publish_synced(tks__keeper *keeper, uint64_t position) {
-  tks__journal *journal = &keeper->journal;
-  atomic_store_explicit(&keeper->synced, position, memory_order_relaxed);
-  uint32_t side = tks__journal_pin(journal);
-  /* Behind the pin: the block that has the number stays meanwhile. */
+  uint32_t side = tks__journal_pin(&keeper->journal);
   uint64_t released = released_of(keeper);
-  uint64_t seq = tks__journal_seq_at(journal, position > released ? position : released);
-  tks__journal_unpin(journal, side);
-  atomic_store_explicit(&keeper->synced_seq, seq - 1, memory_order_relaxed);
+  if (position < released) position = released;
+  atomic_store_explicit(&keeper->synced_seq, tks__journal_seq_at(&keeper->journal, position) - 1, memory_order_relaxed);
+  tks__journal_unpin(&keeper->journal, side);
 }
 
-/* What the sinks have durably needs no sync. */
 static void sync_journal(tks__keeper *keeper) {
   uint64_t released = released_of(keeper);
-  uint64_t from = keeper->attempted > released ? keeper->attempted : released;
+  uint64_t from = sync_start(keeper, released);
   uint64_t to = published_end(keeper);
   int rc = to > from ? sync_records(keeper, from, to) : 0;
   if (rc != 0) {
@@ -318,17 +313,18 @@ static void pace(tks__keeper *keeper) {
 }
 
 static void sync_when_due(tks__keeper *keeper, int64_t now_ns) {
-  int64_t interval_ns = (int64_t)keeper->options.config->journal_sync_ms * TKS__NS_PER_MS;
+  uint32_t interval_ms = keeper->options.config->journal_sync_ms;
+  int64_t pause_ns = interval_ms > 0 ? interval_ms * TKS__NS_PER_MS : TKS__NS_PER_S;
   if (keeper->sync_at_ns == 0 && atomic_load_explicit(&keeper->armed, memory_order_acquire))
-    keeper->sync_at_ns = now_ns + (interval_ns > 0 ? interval_ns : TKS__NS_PER_S);
+    keeper->sync_at_ns = now_ns + pause_ns;
   if (keeper->sync_at_ns == 0 || now_ns < keeper->sync_at_ns) return;
-  if (keeper->in_files && interval_ns > 0) sync_journal(keeper);
+  if (keeper->in_files && interval_ms > 0) sync_journal(keeper);
   atomic_store_explicit(&keeper->tick, true, memory_order_relaxed);
   tks__helper_nudge(&keeper->maker);
   /* While a sink lacks something the clock goes on. Cleared before the look: a record that comes now arms it again. */
   atomic_store_explicit(&keeper->armed, false, memory_order_seq_cst);
   bool all_durable = released_of(keeper) == tail_of(keeper);
-  keeper->sync_at_ns = all_durable ? 0 : now_ns + (interval_ns > 0 ? interval_ns : TKS__NS_PER_S);
+  keeper->sync_at_ns = all_durable ? 0 : now_ns + pause_ns;
 }
 
 /* ----------------------------------------------------------------- losses */
@@ -456,7 +452,7 @@ static int open_files(tks__keeper *keeper, tks_error *error) {
   if (!keeper->in_files) return TKS_OK;
   keeper->session = keeper->recovery.last_session + 1;
   char path[TKS__SEGMENT_PATH_MAX];
-  names_path(keeper, keeper->session, path);
+  tks__name_log_path(o->dir, keeper->session, path, sizeof path);
   errnum = tks__name_log_init(&keeper->names, path, &o->symbols->names, o->sources, o->log);
   if (errnum == 0) return TKS_OK;
   tks__recovery_free(&keeper->recovery);
@@ -556,7 +552,7 @@ static void close_segments(tks__keeper *keeper, uint64_t keep_from, uint64_t kee
 static void remove_old_names(const tks__keeper *keeper) {
   for (size_t i = 0; i < keeper->recovery.session_count; i++) {
     char path[TKS__SEGMENT_PATH_MAX];
-    names_path(keeper, keeper->recovery.sessions[i]->session, path);
+    tks__name_log_path(keeper->options.dir, keeper->recovery.sessions[i]->session, path, sizeof path);
     (void)tks__fs_remove(path);
   }
 }
@@ -647,13 +643,10 @@ void tks__keeper_stop(tks__keeper *keeper, uint64_t *kept) {
 }
 
 void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats) {
-  uint64_t released = released_of(keeper);
-  uint64_t synced = atomic_load_explicit(&keeper->synced, memory_order_relaxed);
   *stats = (tks__keeper_stats){
       .recovered = keeper->recovered,
       .holes = keeper->holes,
       .bytes = atomic_load_explicit(&keeper->bytes, memory_order_relaxed),
-      .synced = synced > released ? synced : released,
       .synced_seq = atomic_load_explicit(&keeper->synced_seq, memory_order_relaxed),
       .first = keeper->first_position,
   };

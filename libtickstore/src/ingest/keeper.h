@@ -54,7 +54,6 @@ typedef struct tks__keeper_stats {
   uint64_t recovered;  /* records found at start */
   uint64_t holes;      /* positions of recovered blocks without one */
   uint64_t bytes;      /* of the files */
-  uint64_t synced;     /* position: all before is synced or durable in all sinks */
   uint64_t synced_seq; /* all up to here was synced or durable at the last sync */
   uint64_t first;      /* the first position of all, recovered ones included */
 } tks__keeper_stats;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -12,6 +13,10 @@
 #include "base/memory.h"
 
 #define FILE_BYTES_MAX ((size_t)UINT32_MAX) /* both tables full */
+
+void tks__name_log_path(const char *dir, uint64_t session, char *path, size_t size) {
+  (void)snprintf(path, size, "%s/%llu.names", dir, (unsigned long long)session);
+}
 
 static uint64_t entry_check(const tks__name_entry *entry) {
   return XXH3_64bits(entry, offsetof(tks__name_entry, check));

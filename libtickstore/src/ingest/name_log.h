@@ -38,6 +38,9 @@ typedef struct tks__name_log {
   tks__log_limiter limiter;
 } tks__name_log;
 
+/* Where a session's names are. */
+void tks__name_log_path(const char *dir, uint64_t session, char *path, size_t size);
+
 /* Makes the file, writes what is interned already, and hooks itself to both tables. 0 or an errno value. */
 int tks__name_log_init(tks__name_log *log, const char *path, tks__names *symbols, tks__names *sources,
                        const tks__log *messages);

@@ -36,7 +36,7 @@ static int session_of(const tks__recovery_options *options, tks__recovery *recov
   }
   made->session = session;
   char path[TKS__SEGMENT_PATH_MAX];
-  (void)snprintf(path, sizeof path, "%s/%llu.names", options->dir, (unsigned long long)session);
+  tks__name_log_path(options->dir, session, path, sizeof path);
   int code = tks__name_log_read(path, &options->symbols->names, options->sources, &made->ids, error);
   if (code != TKS_OK) {
     tks__free(made);
@@ -132,7 +132,6 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
     return TKS_OK;
   }
   recovery->segments[recovery->count++] = found;
-  recovery->bytes += segment->bytes;
   uint64_t slot_count = tks__segment_head(segment)->slot_count;
   if (slot_count > recovery->slot_count) recovery->slot_count = slot_count;
   return TKS_OK;

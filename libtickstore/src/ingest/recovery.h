@@ -30,7 +30,6 @@ typedef struct tks__recovery {
   uint64_t last_session; /* the highest number in use; 0: none */
   uint64_t records;
   uint64_t slot_count; /* of the largest segment; 0: none */
-  uint64_t bytes;
   tks__segment *spent; /* files without a record, mapped still */
   tks__loss torn;      /* records 0: none */
   /* Where more may have been: in files that were cut short or set aside. to_seq 0: nowhere; UINT64_MAX: nobody knows where. records is

@@ -76,7 +76,27 @@ static size_t index_of(const sqlite_sink *sink, int32_t day) {
   return i;
 }
 
+static bool has_day(const int32_t *days, size_t count, int32_t day) {
+  for (size_t i = 0; i < count; i++)
+    if (days[i] == day) return true;
+  return false;
+}
+
+static size_t drop_day(int32_t *days, size_t count, int32_t day) {
+  size_t kept = 0;
+  for (size_t i = 0; i < count; i++)
+    if (days[i] != day) days[kept++] = days[i];
+  return kept;
+}
+
+static bool is_listed(const sqlite_sink *sink, int32_t day) {
+  return has_day(sink->suspects, sink->suspect_count, day);
+}
+
+static bool is_suspect(const sqlite_sink *sink, int32_t day) { return sink->all_suspect || is_listed(sink, day); }
+
 static void note_suspect(sqlite_sink *sink, int32_t day) {
+  if (is_listed(sink, day)) return;
   if (tks__grow((void **)&sink->suspects, &sink->suspect_capacity, sink->suspect_count + 1, sizeof *sink->suspects))
     sink->suspects[sink->suspect_count++] = day;
   else sink->all_suspect = true;
@@ -91,29 +111,12 @@ static void discard_failed(sqlite_sink *sink, int32_t day) {
   remove_day(sink, i);
 }
 
-static bool is_listed(const sqlite_sink *sink, int32_t day) {
-  for (size_t i = 0; i < sink->suspect_count; i++)
-    if (sink->suspects[i] == day) return true;
-  return false;
-}
-
-static bool is_suspect(const sqlite_sink *sink, int32_t day) { return sink->all_suspect || is_listed(sink, day); }
-
-static size_t drop_day(int32_t *days, size_t count, int32_t day) {
-  size_t kept = 0;
-  for (size_t i = 0; i < count; i++)
-    if (days[i] != day) days[kept++] = days[i];
-  return kept;
-}
-
 static void clear_suspect(sqlite_sink *sink, int32_t day) {
   sink->suspect_count = drop_day(sink->suspects, sink->suspect_count, day);
 }
 
 static bool is_unsealed(const sqlite_sink *sink, int32_t day) {
-  for (size_t i = 0; i < sink->unsealed_count; i++)
-    if (sink->unsealed[i] == day) return true;
-  return false;
+  return has_day(sink->unsealed, sink->unsealed_count, day);
 }
 
 /* Its files tell only in part: whoever closes it last removes the log, and it is in WAL mode still. */

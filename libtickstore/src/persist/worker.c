@@ -1,10 +1,10 @@
 #include "persist/worker.h"
 
 #include <errno.h>
-#include <signal.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #define RECORDS_BYTES (TKS__WRITE_RECORDS * sizeof(tks__record))
 
@@ -65,12 +65,7 @@ int tks__worker_start(tks__worker *worker, tks__sink *sink, const tks__journal *
   if (rc != 0) goto no_mutex;
   rc = pthread_cond_init(&worker->changed, NULL);
   if (rc != 0) goto no_condition;
-  /* The host's signals are the host's: a thread inherits its creator's mask. */
-  sigset_t all, before;
-  (void)sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  rc = pthread_create(&worker->thread, NULL, worker_main, worker);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+  rc = tks__thread_start(&worker->thread, worker_main, worker);
   if (rc == 0) return 0;
   (void)pthread_cond_destroy(&worker->changed);
 no_condition:

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/utc.h"
 #include "persist/lane.h"
 
@@ -45,15 +45,15 @@ struct tks__writer {
   _Atomic uint64_t flush_requests;
   _Atomic bool closing;
   _Atomic uint32_t close_limit_ms;
-  _Atomic int64_t oldest_ns;         /* monotonic; when the oldest record that is not durable was seen; 0 = none */
-  _Atomic uint64_t durable_position; /* in every sink */
-  _Atomic uint64_t durable_seq;
-  pthread_mutex_t lock; /* the lanes' progress: so that the counts of one look add up */
+  _Atomic int64_t oldest_ns; /* monotonic; when the oldest record that is not durable was seen; 0 = none */
+  pthread_mutex_t lock;      /* the lanes' progress: so that the counts of one look add up */
   pthread_mutex_t progress_lock;
   pthread_cond_t progress; /* something became durable, or a lane failed */
   bool interrupted;        /* under progress_lock: flushes are to give up */
   _Atomic uint32_t progress_waiters;
 };
+
+static const char *name_of(uint32_t sink) { return sink == TKS_SQLITE ? "sqlite" : "json"; }
 
 static uint64_t relaxed(const _Atomic uint64_t *value) { return atomic_load_explicit(value, memory_order_relaxed); }
 
@@ -87,21 +87,16 @@ static int64_t oldest_of(tks__writer *writer, uint64_t durable) {
 }
 
 static void publish_progress(tks__writer *writer, int64_t now_ns) {
-  uint64_t durable = UINT64_MAX, durable_seq = UINT64_MAX, released = UINT64_MAX, read_to = 0;
+  uint64_t durable = UINT64_MAX, released = UINT64_MAX, read_to = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
     tks__lane_publish(lane);
     if (lane->durable.position < durable) durable = lane->durable.position;
-    if (relaxed(&lane->durable_seq) < durable_seq) durable_seq = relaxed(&lane->durable_seq);
     if (tks__lane_released(lane) < released) released = tks__lane_released(lane);
     if (lane->written.position > read_to) read_to = lane->written.position;
   }
   note_mark(writer, now_ns);
   atomic_store_explicit(&writer->oldest_ns, oldest_of(writer, durable), memory_order_relaxed);
-  bool moved = durable != relaxed(&writer->durable_position);
-  atomic_store_explicit(&writer->durable_seq, durable_seq, memory_order_relaxed);
-  /* seq_cst, with progress_waiters: a waiter counts itself, then looks. */
-  if (moved) atomic_store(&writer->durable_position, durable);
   tks__journal_release(writer->journal, released, read_to);
   if (durable < tail_of(writer)) tks__keeper_arm(writer->options.keeper);
   if (atomic_load(&writer->progress_waiters) == 0) return;
@@ -124,10 +119,9 @@ static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t fro
       .last_ns = now_ns,
       .cause = cause,
   };
-  const char *name = sink == TKS_SQLITE ? "sqlite" : "json";
   tks__log_write(writer->options.log, TKS_LOG_ERROR, "%s: %llu records lost to this sink (sequence %llu to %llu): %s",
-                 name, (unsigned long long)records, (unsigned long long)loss.from_seq, (unsigned long long)loss.to_seq,
-                 tks__gap_cause_name(cause));
+                 name_of(sink), (unsigned long long)records, (unsigned long long)loss.from_seq,
+                 (unsigned long long)loss.to_seq, tks__gap_cause_name(cause));
   if (writer->options.gaps == NULL) return;
   tks__gaps_note(writer->options.gaps, sink, &loss);
   tks__keeper_note(writer->options.keeper);
@@ -297,22 +291,8 @@ static void *loop_main(void *argument) {
 
 /* ------------------------------------------------------- start and close */
 
-static int start_thread(tks__writer *writer) {
-  sigset_t all, before;
-  (void)sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-  int rc = pthread_create(&writer->thread, NULL, loop_main, writer);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return rc;
-}
-
 static int init_progress(tks__writer *writer) {
-  pthread_condattr_t attributes;
-  int rc = pthread_condattr_init(&attributes);
-  if (rc != 0) return rc;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  rc = pthread_cond_init(&writer->progress, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
+  int rc = tks__condition_init(&writer->progress);
   if (rc != 0) return rc;
   rc = pthread_mutex_init(&writer->progress_lock, NULL);
   if (rc != 0) goto no_progress_lock;
@@ -392,7 +372,7 @@ static int start_impl(tks__writer *writer, tks__sink *sinks[TKS__LANES], tks_err
     else (void)sinks[i]->ops->close(sinks[i], NULL);
     if (errnum == 0) writer->lane_count++;
   }
-  if (errnum == 0) errnum = start_thread(writer);
+  if (errnum == 0) errnum = tks__thread_start(&writer->thread, loop_main, writer);
   if (errnum == 0) return TKS_OK;
   stop_lanes(writer);
   close_loop(writer);
@@ -409,8 +389,6 @@ int tks__writer_start(const tks__writer_options *options, tks__sink *sinks[TKS__
   writer->config = options->config;
   writer->journal = tks__keeper_journal(options->keeper);
   uint64_t first = atomic_load_explicit(&writer->journal->released, memory_order_relaxed);
-  atomic_init(&writer->durable_position, first);
-  atomic_init(&writer->durable_seq, tks__journal_seq_at(writer->journal, first) - 1);
   atomic_init(&writer->flush_target, first);
   if (init_progress(writer) != 0) goto no_progress;
   writer->journal->wake = wake_loop;
@@ -431,17 +409,30 @@ no_writer:
   return tks__fail(error, TKS_ENOMEM, 0, "out of memory starting the writer");
 }
 
+static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
+
+/* The position up to which all is durable in a sink (0: in all). */
+static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t durable = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t position = atomic_load(&writer->lanes[i].durable_position);
+    if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
+  }
+  return durable;
+}
+
 /* Where all that was ever accepted is durable, what was lost since then does not hold it back. */
-static uint64_t durable_seq_of(const tks__writer *writer, const _Atomic uint64_t *position,
-                               const _Atomic uint64_t *seq) {
-  uint64_t durable = atomic_load(position), published = relaxed(seq);
+static uint64_t durable_seq_in(const tks__writer *writer, uint32_t sink) {
+  uint64_t durable = durable_in(writer, sink), published = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    uint64_t seq = relaxed(&writer->lanes[i].durable_seq);
+    if (concerns(&writer->lanes[i], sink) && seq < published) published = seq;
+  }
   uint64_t offset = atomic_load_explicit(&writer->journal->offset, memory_order_acquire);
   return durable == tail_of(writer) && durable + offset - 1 > published ? durable + offset - 1 : published;
 }
 
-uint64_t tks__writer_durable_seq(const tks__writer *writer) {
-  return durable_seq_of(writer, &writer->durable_position, &writer->durable_seq);
-}
+uint64_t tks__writer_durable_seq(const tks__writer *writer) { return durable_seq_in(writer, 0); }
 
 static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
   for (size_t i = 0; i < writer->lane_count; i++)
@@ -450,14 +441,15 @@ static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
 }
 
 bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint64_t *seq) {
-  const tks__lane *lane = find_lane(writer, sink);
-  if (lane != NULL) *seq = durable_seq_of(writer, &lane->durable_position, &lane->durable_seq);
-  return lane != NULL;
+  if (find_lane(writer, sink) == NULL) return false;
+  *seq = durable_seq_in(writer, sink);
+  return true;
 }
 
-static uint64_t lost_in_sinks(tks__writer *writer) {
+static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
   uint64_t lost = 0;
-  for (size_t i = 0; i < writer->lane_count; i++) lost += relaxed(&writer->lanes[i].lost);
+  for (size_t i = 0; i < writer->lane_count; i++)
+    if (concerns(&writer->lanes[i], sink)) lost += relaxed(&writer->lanes[i].lost);
   return lost;
 }
 
@@ -483,14 +475,13 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
   (void)uv_loop_close(&writer->loop);
 
   *next_seq = tks__journal_end_seq(writer->journal);
-  uint64_t lost = lost_in_sinks(writer);
+  uint64_t lost = lost_in(writer, 0);
   int code = TKS_OK;
   if (lost > 0) {
     char text[200] = "";
     for (size_t i = 0; i < writer->lane_count; i++) {
       size_t n = strlen(text);
-      (void)snprintf(text + n, sizeof text - n, "%s%s lacks %llu", i > 0 ? ", " : "",
-                     writer->lanes[i].id == TKS_SQLITE ? "sqlite" : "json",
+      (void)snprintf(text + n, sizeof text - n, "%s%s lacks %llu", i > 0 ? ", " : "", name_of(writer->lanes[i].id),
                      (unsigned long long)relaxed(&writer->lanes[i].lost));
     }
     code = tks__fail(error, TKS_EUNWRITTEN, 0, "closed with records not written: %s (last error: %.100s)", text,
@@ -505,25 +496,6 @@ int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq
 
 /* ---------------------------------------------------- for other threads */
 
-static bool concerns(const tks__lane *lane, uint32_t sink) { return sink == 0 || lane->id == sink; }
-
-/* The position up to which all is durable in a sink (0: in all). */
-static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
-  uint64_t durable = UINT64_MAX;
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    uint64_t position = atomic_load(&writer->lanes[i].durable_position);
-    if (concerns(&writer->lanes[i], sink) && position < durable) durable = position;
-  }
-  return durable;
-}
-
-static uint64_t lost_in(const tks__writer *writer, uint32_t sink) {
-  uint64_t lost = 0;
-  for (size_t i = 0; i < writer->lane_count; i++)
-    if (concerns(&writer->lanes[i], sink)) lost += relaxed(&writer->lanes[i].lost);
-  return lost;
-}
-
 static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, tks_error *error) {
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
@@ -534,7 +506,7 @@ static int flush_timed_out(tks__writer *writer, uint32_t sink, uint64_t target, 
     (void)pthread_mutex_unlock(&writer->lock);
     bool failing = stats.state != TKS_SINK_OK;
     return tks__fail(error, TKS_ETIMEOUT, failing ? stats.last_error_detail : 0,
-                     "%s has synced up to sequence %llu of %llu%s%s", lane->id == TKS_SQLITE ? "sqlite" : "json",
+                     "%s has synced up to sequence %llu of %llu%s%s", name_of(lane->id),
                      (unsigned long long)stats.durable_seq,
                      (unsigned long long)(tks__journal_seq_at(writer->journal, target) - 1),
                      failing ? "; its last error: " : "", failing ? stats.last_error : "");
@@ -558,13 +530,11 @@ int tks__writer_flush(tks__writer *writer, uint32_t sink, int64_t timeout_ms, tk
   int64_t now_ns = tks__clock_monotonic_ns();
   bool forever = timeout_ms < 0 || timeout_ms > (INT64_MAX - now_ns) / TKS__NS_PER_MS;
   int64_t until_ns = forever ? INT64_MAX : now_ns + timeout_ms * TKS__NS_PER_MS;
-  struct timespec until = {.tv_sec = until_ns / TKS__NS_PER_S, .tv_nsec = until_ns % TKS__NS_PER_S};
   atomic_fetch_add(&writer->progress_waiters, 1);
   (void)pthread_mutex_lock(&writer->progress_lock);
   int rc = 0;
   while (rc != ETIMEDOUT && !writer->interrupted && durable_in(writer, sink) < target)
-    rc = forever ? pthread_cond_wait(&writer->progress, &writer->progress_lock)
-                 : pthread_cond_timedwait(&writer->progress, &writer->progress_lock, &until);
+    rc = tks__condition_wait(&writer->progress, &writer->progress_lock, until_ns);
   bool interrupted = writer->interrupted;
   (void)pthread_mutex_unlock(&writer->progress_lock);
   atomic_fetch_sub(&writer->progress_waiters, 1);

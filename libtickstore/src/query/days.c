@@ -100,12 +100,17 @@ static bool check_json_file(day_work *work, const tks__name *name, uint32_t symb
   return true;
 }
 
-static int check_json_days(day_work *work) {
+static int fail_to_list(const day_work *work, int errnum, tks_error *error) {
+  return tks__fail_errno(error, errnum, "cannot list the days of %s", work->reader->layout->root);
+}
+
+static int check_json_days(day_work *work, tks_error *error) {
   char path[TKS__PATH_MAX];
   (void)snprintf(path, sizeof path, "%s/json", work->reader->layout->root);
   tks__fs_names dirs;
   int errnum = tks__fs_list(path, &dirs);
-  if (errnum != 0) return errnum;
+  if (errnum != 0) return fail_to_list(work, errnum, error);
+  int code = TKS_OK;
   size_t first = work->count;
   for (size_t i = 0; i < dirs.count && errnum == 0; i++) {
     char text[TKS_NAME_MAX];
@@ -113,8 +118,9 @@ static int check_json_days(day_work *work) {
     uint32_t symbol;
     tks__days days;
     tks__names *names = &work->reader->symbols->names;
-    if (!tks__name_from_file(dirs.names[i], text, &length) || tks__names_intern(names, text, length, &symbol) != TKS_OK)
-      continue;
+    if (!tks__name_from_file(dirs.names[i], text, &length)) continue;
+    code = tks__names_intern(names, text, length, &symbol);
+    if (code != TKS_OK) break;
     errnum = tks__layout_list_json_days(work->reader->layout, text, length, INT32_MIN, INT32_MAX, &days);
     if (errnum != 0) break;
     for (size_t d = 0; d < days.count && errnum == 0; d++)
@@ -122,7 +128,8 @@ static int check_json_days(day_work *work) {
     tks__free(days.days);
   }
   tks__fs_names_free(&dirs);
-  return errnum;
+  if (code != TKS_OK) return tks__fail(error, code, 0, "cannot list JSON files: %s", tks__status_message(code));
+  return errnum == 0 ? TKS_OK : fail_to_list(work, errnum, error);
 }
 
 static int by_day(const void *a, const void *b) {
@@ -140,13 +147,13 @@ int tks__list_days(const tks__reader *reader, uint32_t check, tks_day_info *days
   for (size_t i = 0; i < sqlite.count && errnum == 0; i++)
     if (!check_sqlite_day(&work, sqlite.days[i])) errnum = ENOMEM;
   tks__free(sqlite.days);
-  if (errnum == 0) errnum = check_json_days(&work);
-  if (errnum == 0) {
+  int code = errnum == 0 ? check_json_days(&work, error) : fail_to_list(&work, errnum, error);
+  if (code == TKS_OK) {
     if (work.count > 0) qsort(work.days, work.count, sizeof *work.days, by_day);
     *total = work.count;
     size_t copied = work.count < capacity ? work.count : capacity;
     if (copied > 0) memcpy(days, work.days, copied * sizeof *days);
   }
   tks__free(work.days);
-  return errnum == 0 ? TKS_OK : tks__fail_errno(error, errnum, "cannot list the days of %s", reader->layout->root);
+  return code;
 }

@@ -146,28 +146,31 @@ static bool go_on(int code, int *first, tks_error *error, const tks_error *this_
   return code == TKS_EDAYFILE || code == TKS_EFORMAT;
 }
 
-/* Calls `visit` for every JSON file of every symbol. */
+/* Calls `visit` for every JSON file of every symbol, until it says otherwise than 0. */
 static int for_json_symbols(const tks__reader *reader, int (*visit)(void *context, uint32_t symbol, int32_t day),
-                            void *context) {
+                            void *context, tks_error *error) {
   char path[TKS__PATH_MAX];
   (void)snprintf(path, sizeof path, "%s/json", reader->layout->root);
   tks__fs_names dirs;
   int errnum = tks__fs_list(path, &dirs);
-  if (errnum != 0) return errnum;
-  for (size_t i = 0; i < dirs.count && errnum == 0; i++) {
+  int code = TKS_OK;
+  bool on = errnum == 0;
+  for (size_t i = 0; i < dirs.count && on; i++) {
     char name[TKS_NAME_MAX];
     size_t length;
     uint32_t symbol;
     tks__days days;
     if (!tks__name_from_file(dirs.names[i], name, &length)) continue;
-    if (tks__names_intern(&reader->symbols->names, name, length, &symbol) != TKS_OK) continue;
+    code = tks__names_intern(&reader->symbols->names, name, length, &symbol);
+    if (code != TKS_OK) break;
     errnum = tks__layout_list_json_days(reader->layout, name, length, INT32_MIN, INT32_MAX, &days);
-    if (errnum != 0) break;
-    for (size_t d = 0; d < days.count && errnum == 0; d++) errnum = visit(context, symbol, days.days[d]);
+    on = errnum == 0;
+    for (size_t d = 0; d < days.count && on; d++) on = visit(context, symbol, days.days[d]) == 0;
     tks__free(days.days);
   }
   tks__fs_names_free(&dirs);
-  return errnum;
+  if (code != TKS_OK) return tks__fail(error, code, 0, "cannot list JSON files: %s", tks__status_message(code));
+  return errnum != 0 ? tks__fail_errno(error, errnum, "cannot list JSON files") : TKS_OK;
 }
 
 typedef struct json_visit {
@@ -259,8 +262,8 @@ static int list_impl(listing_work *work, tks_error *error) {
     if (work->sorted > 1) qsort(work->files, work->sorted, sizeof *work->files, by_file);
     json_visit visit = {.work = work, .days = &days, .first = &first, .error = error};
     if (on) {
-      int errnum = for_json_symbols(reader, visit_json, &visit);
-      if (errnum > 0 && first == TKS_OK) first = tks__fail_errno(error, errnum, "cannot list JSON files");
+      int listed = for_json_symbols(reader, visit_json, &visit, &this_error);
+      (void)go_on(listed, &first, error, &this_error);
     }
     code = first;
   }

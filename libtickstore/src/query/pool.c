@@ -4,12 +4,12 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/utc.h"
 #include "persist/dayfile.h"
 
@@ -20,12 +20,7 @@ int tks__pool_init(tks__pool *pool, const tks__pool_options *options) {
   pool->options = *options;
   pool->connections = tks__calloc(options->connections, sizeof *pool->connections);
   if (pool->connections == NULL) return TKS_ENOMEM;
-  pthread_condattr_t attributes;
-  if (pthread_condattr_init(&attributes) != 0) goto no_condition;
-  (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  int rc = pthread_cond_init(&pool->released, &attributes);
-  (void)pthread_condattr_destroy(&attributes);
-  if (rc != 0) goto no_condition;
+  if (tks__condition_init(&pool->released) != 0) goto no_condition;
   if (pthread_mutex_init(&pool->lock, NULL) == 0) return TKS_OK;
   (void)pthread_cond_destroy(&pool->released);
 no_condition:
@@ -156,7 +151,6 @@ int tks__pool_acquire(tks__pool *pool, int32_t day, tks__connection **out, tks_e
   *out = NULL;
   int64_t now_ns = tks__clock_monotonic_ns();
   int64_t deadline_ns = now_ns + pool->options.deadline_ms * TKS__NS_PER_MS;
-  struct timespec until = {.tv_sec = deadline_ns / TKS__NS_PER_S, .tv_nsec = deadline_ns % TKS__NS_PER_S};
   tks__connection *idle, *evicted;
   /* Holds the place of a connection that is being opened, so that the limit holds meanwhile. */
   tks__connection *place = NULL;
@@ -164,7 +158,7 @@ int tks__pool_acquire(tks__pool *pool, int32_t day, tks__connection **out, tks_e
   int rc = 0;
   bool found = choose(pool, day, now_ns, &idle, &evicted);
   while (!found && rc != ETIMEDOUT) {
-    rc = pthread_cond_timedwait(&pool->released, &pool->lock, &until);
+    rc = tks__condition_wait(&pool->released, &pool->lock, deadline_ns);
     found = choose(pool, day, now_ns, &idle, &evicted);
   }
   if (found && idle == NULL) {

@@ -10,6 +10,10 @@
 #include "base/utc.h"
 #include "persist/dayfile.h"
 
+/* Among SQLite's codes, of which none is negative: there is no room for a name of the file in this process's table. Without the name
+ * the record would seem to have none. */
+#define NAMES_FULL (-1)
+
 enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
 
 #define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
@@ -31,6 +35,7 @@ _Static_assert(sizeof SQL / sizeof SQL[0] <= TKS__POOL_STATEMENTS, "the pool has
 static int fail(const tks__connection *c, const tks__pool *pool, int rc, tks_error *error) {
   char path[TKS__PATH_MAX];
   tks__layout_day_file(pool->options.layout, c->day, path);
+  if (rc == NAMES_FULL) return tks__fail(error, TKS_ETABLEFULL, 0, "too many names are known to read %s", path);
   if (rc == SQLITE_INTERRUPT)
     return tks__fail(error, TKS_EDEADLINE, 0, "reading %s took longer than %u ms", path, pool->options.deadline_ms);
   if ((rc & 0xff) == SQLITE_BUSY)
@@ -91,6 +96,7 @@ static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, 
   int reset = sqlite3_reset(s);
   if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
   if (code == TKS_ENOMEM) return SQLITE_NOMEM;
+  if (code == TKS_ETABLEFULL) return NAMES_FULL;
   if (!remembered) return reset;
   size_t before = c->sources_capacity;
   if (!tks__grow((void **)&c->sources, &c->sources_capacity, index + 1, sizeof *c->sources)) return SQLITE_NOMEM;
@@ -221,6 +227,10 @@ static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summar
     summary->last_seq = (uint64_t)sqlite3_column_int64(s, 4);
     int code = TKS_EINVAL;
     if (name != NULL) code = tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol);
+    if (code == TKS_ETABLEFULL) {
+      rc = NAMES_FULL;
+      break;
+    }
     bool no_memory = code == TKS_ENOMEM || (name == NULL && lacks_memory(c));
     if (code != TKS_OK && !no_memory) continue; /* it could never have been written; `doctor --full` finds it */
     if (no_memory || !tks__grow((void **)&summary->symbols, &capacity, summary->count + 1, sizeof symbol)) {
