@@ -63,14 +63,14 @@ mutant(4, "after a failed sync the lane goes on where it was", "persist/lane.c",
 mutant(5, "after an error inside a transaction the next statements run", "persist/dayfile.c",
        '  if (rc != SQLITE_OK) return fail(file, rc, "cannot insert into", error);\n', "",
        "unit/dayfile:*/a_failed_transaction_leaves_nothing", "unit/dayfile:*/no_memory")
-mutant(5, "rows that fail are passed over", "persist/dayfile.c",
-       "  if (rc == SQLITE_OK) rc = add_quotes(", "  if (rc == SQLITE_OK) (void)add_quotes(",
+mutant(5, "a row that fails is passed over", "persist/dayfile.c",
+       "  if (rc == SQLITE_OK) rc = add_quotes(file, records, count);\n", "  if (rc == SQLITE_OK) (void)add_quotes(file, records, count);\n",
        "unit/dayfile:*/a_failed_transaction_leaves_nothing", "unit/dayfile:*/no_memory")
 
 mutant(6, "the wall clock chooses the JSON file", "persist/json_sink.c", "  int32_t day = tks__utc_day(record->ts_ns);",
        "  int32_t day = tks__utc_day(tks__clock_now_ns());", "fault/midnights:*/each_record*", limit=200)
-mutant(6, "a batch is not split at midnight", "persist/sqlite_sink.c", "r->ts_ns < start || r->ts_ns >= end || r->seq <= stored",
-       "r->ts_ns < start || r->seq <= stored || end < start", "fault/midnights:*/each_record*", limit=200)
+mutant(6, "a batch is not split at midnight", "persist/sqlite_sink.c", "r->ts_ns < start || r->ts_ns >= end ||",
+       "r->ts_ns < start || end < start ||", "fault/midnights:*/each_record*", limit=200)
 mutant(6, "timers by the wall clock", "persist/writer.c", "    now_ns = tks__clock_monotonic_ns();\n    pump_once",
        "    now_ns = tks__clock_now_ns();\n    pump_once", "fault/midnights:*/steps_of_the_calendar*", limit=100)
 mutant(6, "today is sealed with yesterday", "persist/sqlite_sink.c", ".file) >= today || sink->days",
@@ -151,7 +151,7 @@ mutant(14, "readers map the file that is being written", "query/pool.c", "in_wal
 mutant(14, "the writer maps the file that it writes", "persist/dayfile.c", '"PRAGMA mmap_size=0; PRAGMA journal_size_limit',
        '"PRAGMA mmap_size=268435456; PRAGMA journal_size_limit', "unit/dayfile:*/the_file_being_written_is_never_mapped")
 mutant(14, "a segment that is shorter than it says is mapped", "ingest/segment.c",
-       "  if (rc == 0 && (uint64_t)size < file_bytes(slot_count)) slot_count = slots_within((uint64_t)size);\n", "",
+       "slot_count = slots_within((uint64_t)size);", "slot_count = slots_within((uint64_t)size) > 0 ? slot_count : 0;",
        "unit/segment:*/a_shorter_file")
 mutant(14, "segments with holes: a full disk is a signal in put", "ingest/segment.c",
        "  rc = tks__fs_allocate(fd, (int64_t)file_bytes(slot_count));", "  rc = tks__fs_truncate(fd, (int64_t)file_bytes(slot_count));",
@@ -340,3 +340,7 @@ mutant("sinks", "a loss that could not be noted is forgotten", "ingest/keeper.c"
        "unit/keeper:*/a_note_that_was_refused*")
 mutant("sinks", "dlclose unmaps the library under its threads", "CMakeLists.txt", "target_link_options(tickstore PRIVATE LINKER:-z,nodelete)\n", "",
        "fault/unloading", limit=200)
+mutant("sinks", "a JSON file of another store is taken for what is stored", "persist/json_sink.c",
+       "  if ((*out)->file.last_seq > s->given_seq) {", "  if (false) {", "unit/json_sink:*/a_file_of_another_store*")
+mutant("journal", "what a file cut short may have held is no row of the ledger", "ingest/recovery.c",
+       "  if (found->segment->slot_count < head->slot_count)", "  if (false)", "unit/recovery:*/a_file_that_was_cut_short")

@@ -634,12 +634,13 @@ Test(json_sink, what_an_earlier_session_wrote_may_come_again) {
 
 /* What a copied file claims to hold must not pass for this store's own records. */
 Test(json_sink, a_file_of_another_store_swallows_nothing) {
+  record_list *lists[3] = {make_list(1001, 100, 1), make_list(1, 100, 1), make_list(101, 100, 1)};
   open_sink();
-  cr_assert_eq(write_one(make_list(1001, 100, 1)), TKS_OK);
+  cr_assert_eq(write_one(lists[0]), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   open_sink();
-  cr_assert_eq(write_one(make_list(1, 100, 1)), TKS_OK);
-  cr_assert_eq(write_one(make_list(101, 100, 1)), TKS_OK);
+  cr_assert_eq(write_one(lists[1]), TKS_OK);
+  cr_assert_eq(write_one(lists[2]), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(200, 1);
   char path[TKS__PATH_MAX], aside[TKS__PATH_MAX + 16];
@@ -649,4 +650,5 @@ Test(json_sink, a_file_of_another_store_swallows_nothing) {
   count_lines(aside, &lines);
   cr_assert_gt(lines, 60);
   cr_assert_gt(warnings, 0);
+  for (int i = 0; i < 3; i++) free(lists[i]);
 }
