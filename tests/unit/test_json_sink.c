@@ -355,6 +355,36 @@ Test(json_sink, holes_are_filled_again) {
   free(batch);
 }
 
+static int refuse_file(tks__fs_op op, const char *path) {
+  return op == TKS__FS_OPEN && path != NULL && strstr(path, "/SYM2/") != NULL ? EIO : 0;
+}
+
+/* Its day gets lines of another symbol meanwhile, and is closed. */
+Test(json_sink, a_file_that_cannot_be_made_good_is_looked_at_again) {
+  record_list *batch = make_list(1, 400, 4), *more = make_list(401, 7, 1);
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  tks__sink *crashed = sink;
+  make_hole(3, NOON);
+  atomic_store(&tks__fs_fault, refuse_file);
+  first_seq = 401;
+  open_sink();
+  cr_assert_eq(write_one(more), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert(days_are_noted());
+  atomic_store(&tks__fs_fault, NULL);
+  first_seq = 408;
+  open_sink();
+  cr_assert_eq(write_one(batch), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_not(days_are_noted());
+  expect_all(407, 4);
+  sink = crashed;
+  cr_assert_eq(close_sink(), TKS_OK);
+  free(batch);
+  free(more);
+}
+
 /* Days are noted on disk before their first line is; a note that fails fails the write. */
 Test(json_sink, no_line_without_its_day_noted) {
   record_list *batch = make_list(1, 10, 1);

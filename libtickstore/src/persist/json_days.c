@@ -50,8 +50,8 @@ int tks__json_days_add(tks__json_days *d, const tks__layout *layout, int32_t day
 }
 
 void tks__json_days_drop(tks__json_days *d, int32_t day) {
-  size_t kept = 0;
-  for (size_t i = 0; i < d->count; i++)
+  size_t kept = d->left;
+  for (size_t i = d->left; i < d->count; i++)
     if (d->days[i] != day) d->days[kept++] = d->days[i];
   d->count = kept;
 }
@@ -99,7 +99,7 @@ int tks__json_days_recover(tks__json_days *d, const tks__layout *layout, const t
   size_t kept = 0;
   for (size_t i = 0; i < d->count; i++)
     if (!recover_day(layout, &symbols, d->days[i], log)) d->days[kept++] = d->days[i];
-  d->count = kept;
+  d->count = d->left = kept;
   tks__fs_names_free(&symbols);
   return 0;
 }
