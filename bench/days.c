@@ -101,9 +101,35 @@ static void write_days(const char *path, int from, int to) {
   feed_close(&f);
 }
 
+/* One of the figures that are taken at a point of the curves, by turns. */
+typedef struct figure {
+  const char *key, *what, *unit;
+  series values;
+} figure;
+
+/* The first run only warms up. */
+static void note_run(figure *figures, const double *values, size_t count, int run) {
+  for (size_t i = 0; i < count && run >= 0; i++) series_add(&figures[i].values, values[i]);
+}
+
+/* `x` things: the first figure's label names them. */
+static void report_figures(const figure *figures, size_t count, unsigned x, const char *thing) {
+  for (size_t i = 0; i < count; i++) {
+    char label[80], named[40] = "";
+    if (i == 0) (void)snprintf(named, sizeof named, " %s%s", thing, x == 1 ? "" : "s");
+    (void)snprintf(label, sizeof label, "%u%s: %s", x, named, figures[i].what);
+    report_at(figures[i].key, label, figures[i].unit, x, &figures[i].values);
+  }
+}
+
 static void measure_days(const options *o, const char *path, int days) {
+  enum { FIGURES = 5 };
   int calls = o->quick ? 500 : 5000;
-  series put = {.count = 0}, recent = {.count = 0}, newest = {.count = 0}, any = {.count = 0}, first = {.count = 0};
+  figure figures[FIGURES] = {{.key = "days_put", .what = "put, median of groups", .unit = "ns"},
+                             {.key = "days_recent", .what = "recent(100) from the ring", .unit = "us"},
+                             {.key = "days_point_live", .what = "point in time, on the live day", .unit = "us"},
+                             {.key = "days_point_any", .what = "point in time, any day", .unit = "us"},
+                             {.key = "days_first_row", .what = "range over all of them, first row", .unit = "ms"}};
   feed f;
   tks_config config = feed_config();
   feed_reopen(&f, path, &config, SYMBOLS);
@@ -112,27 +138,15 @@ static void measure_days(const options *o, const char *path, int days) {
   feed_fill(&f, 200);
   int64_t live = f.start_ns + NS_PER_DAY / 16, end = f.start_ns + NS_PER_DAY / 8;
   for (int run = -1; run < o->runs; run++) {
-    double figures[5] = {time_recent(&f, calls * 4), time_points(&f, live, end, calls),
-                         time_points(&f, FIRST_DAY_NS + NS_PER_DAY / 2, end + NS_PER_DAY / 2, calls / 2),
-                         time_first_row(&f, calls / 10), time_put(&f, calls / 10)};
-    if (run < 0) continue;
-    series_add(&recent, figures[0]);
-    series_add(&newest, figures[1]);
-    series_add(&any, figures[2]);
-    series_add(&first, figures[3]);
-    series_add(&put, figures[4]);
+    double values[FIGURES];
+    values[1] = time_recent(&f, calls * 4);
+    values[2] = time_points(&f, live, end, calls);
+    values[3] = time_points(&f, FIRST_DAY_NS + NS_PER_DAY / 2, end + NS_PER_DAY / 2, calls / 2);
+    values[4] = time_first_row(&f, calls / 10);
+    values[0] = time_put(&f, calls / 10);
+    note_run(figures, values, FIGURES, run);
   }
-  char label[80];
-  (void)snprintf(label, sizeof label, "%d day file%s: put, median of groups", days, days == 1 ? "" : "s");
-  report_at("days_put", label, "ns", days, &put);
-  (void)snprintf(label, sizeof label, "%d: recent(100) from the ring", days);
-  report_at("days_recent", label, "us", days, &recent);
-  (void)snprintf(label, sizeof label, "%d: point in time, on the live day", days);
-  report_at("days_point_live", label, "us", days, &newest);
-  (void)snprintf(label, sizeof label, "%d: point in time, any day", days);
-  report_at("days_point_any", label, "us", days, &any);
-  (void)snprintf(label, sizeof label, "%d: range over all of them, first row", days);
-  report_at("days_first_row", label, "ms", days, &first);
+  report_figures(figures, FIGURES, (unsigned)days, "day file");
   feed_end(&f);
 }
 
@@ -163,8 +177,11 @@ void bench_days(const options *o) {
 /* ---------------------------------------------------------------- growth */
 
 static void measure_symbols(const options *o, uint32_t symbols) {
+  enum { FIGURES = 3 };
   int calls = o->quick ? 500 : 5000;
-  series put = {.count = 0}, recent = {.count = 0}, point = {.count = 0};
+  figure figures[FIGURES] = {{.key = "symbols_put", .what = "put, median of groups", .unit = "ns"},
+                             {.key = "symbols_recent", .what = "recent(100) from the ring", .unit = "us"},
+                             {.key = "symbols_point", .what = "point in time, on the live day", .unit = "us"}};
   feed f;
   tks_config config = feed_config();
   config.ring_records = 128;
@@ -172,20 +189,13 @@ static void measure_symbols(const options *o, uint32_t symbols) {
   feed_fill(&f, 160);
   int64_t end = f.start_ns + (int64_t)f.puts * f.step_ns;
   for (int run = -1; run < o->runs; run++) {
-    double figures[3] = {time_put(&f, calls / 2), time_recent(&f, calls * 4),
-                         time_points(&f, f.start_ns + (end - f.start_ns) / 2, end, calls)};
-    if (run < 0) continue;
-    series_add(&put, figures[0]);
-    series_add(&recent, figures[1]);
-    series_add(&point, figures[2]);
+    double values[FIGURES];
+    values[0] = time_put(&f, calls / 2);
+    values[1] = time_recent(&f, calls * 4);
+    values[2] = time_points(&f, f.start_ns + (end - f.start_ns) / 2, end, calls);
+    note_run(figures, values, FIGURES, run);
   }
-  char label[80];
-  (void)snprintf(label, sizeof label, "%u symbol%s: put, median of groups", symbols, symbols == 1 ? "" : "s");
-  report_at("symbols_put", label, "ns", symbols, &put);
-  (void)snprintf(label, sizeof label, "%u: recent(100) from the ring", symbols);
-  report_at("symbols_recent", label, "us", symbols, &recent);
-  (void)snprintf(label, sizeof label, "%u: point in time, on the live day", symbols);
-  report_at("symbols_point", label, "us", symbols, &point);
+  report_figures(figures, FIGURES, symbols, "symbol");
   feed_end(&f);
 }
 

@@ -186,9 +186,4 @@ const rival rival_duckdb = {
         "columns, no index; the appender commits every 100,000 rows: each commit survives a power loss; the scan is "
         "summed within its engine",
     .open = open_it,
-    .write = write_it,
-    .flush = flush_it,
-    .recent = recent_it,
-    .range = range_it,
-    .scan = scan_it,
-    .close = close_it};
+    RIVAL_CALLS};

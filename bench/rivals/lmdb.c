@@ -136,12 +136,7 @@ const rival rival_lmdb = {
     .form = "key (symbol, time, sequence) big-endian, value two doubles; transactions of 10,000 sorted by "
             "symbol, synced: each commit survives a power loss",
     .open = open_it,
-    .write = write_it,
-    .flush = flush_it,
-    .recent = recent_it,
-    .range = range_it,
-    .scan = scan_it,
-    .close = close_it};
+    RIVAL_CALLS};
 #else
 typedef int no_lmdb;
 #endif

@@ -35,6 +35,10 @@ typedef struct rival {
   void (*close)(void *self);
 } rival;
 
+/* All but open, as each way names them in its file. */
+#define RIVAL_CALLS \
+  .write = write_it, .flush = flush_it, .recent = recent_it, .range = range_it, .scan = scan_it, .close = close_it
+
 extern const rival rival_tickstore, rival_sqlite_usual, rival_sqlite_tight, rival_duckdb;
 #ifdef HAVE_LMDB
 extern const rival rival_lmdb;

@@ -136,12 +136,7 @@ const rival rival_rocksdb = {
     .form = "key (symbol, time, sequence) big-endian, value two doubles; write batches of 10,000 with sync, LZ4, two "
             "background threads: each batch survives a power loss",
     .open = open_it,
-    .write = write_it,
-    .flush = flush_it,
-    .recent = recent_it,
-    .range = range_it,
-    .scan = scan_it,
-    .close = close_it};
+    RIVAL_CALLS};
 #else
 typedef int no_rocksdb;
 #endif

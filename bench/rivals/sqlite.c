@@ -146,15 +146,12 @@ static void close_it(void *context) {
   free(s);
 }
 
-#define CALLS \
-  .write = write_it, .flush = flush_it, .recent = recent_it, .range = range_it, .scan = scan_it, .close = close_it
-
 const rival rival_sqlite_usual = {.key = "sqlite_usual",
                                   .name = "SQLite, usual schema",
                                   .form = "text symbol, AUTOINCREMENT id, three indexes; transactions of 500, WAL, "
                                           "synchronous FULL: each commit survives a power loss",
                                   .open = open_usual,
-                                  CALLS};
+                                  RIVAL_CALLS};
 
 const rival rival_sqlite_tight = {.key = "sqlite_tight",
                                   .name = "SQLite, tight table",
@@ -162,4 +159,4 @@ const rival rival_sqlite_tight = {.key = "sqlite_tight",
                                           "sorted by symbol, WAL, synchronous FULL: each commit "
                                           "survives a power loss",
                                   .open = open_tight,
-                                  CALLS};
+                                  RIVAL_CALLS};

@@ -135,10 +135,4 @@ const rival rival_tickstore = {
             "second), day "
             "files in SQLite, synchronous FULL; single puts, the writer chooses its transactions",
     .open = open_it,
-    .write = write_it,
-    .flush = flush_it,
-    .recent = recent_it,
-    .range = range_it,
-    .scan = scan_it,
-    .close = close_it,
-};
+    RIVAL_CALLS};

@@ -286,6 +286,22 @@ static void run_sql(sqlite3 *db, const char *sql) {
   cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
 }
 
+/* Somebody else begins something on a day's file, and ends it. */
+static sqlite3 *hold_day(const char *day, const char *sql) {
+  char path[PATH_MAX];
+  store_day_path(dir, day, path);
+  sqlite3 *db = open_plain(path);
+  run_sql(db, sql);
+  return db;
+}
+
+static void let_go(sqlite3 *db, const char *sql) {
+  run_sql(db, sql);
+  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+static void set_format(const char *path, const char *pragma) { let_go(open_plain(path), pragma); }
+
 static void copy_file(const char *from, const char *to) {
   size_t length;
   char *bytes = read_file(from, &length);
@@ -329,13 +345,7 @@ static uint32_t open_for_sync(uint32_t close_limit_ms) {
 }
 
 /* Someone else has the first day open, without a transaction: closing it does not copy its log. */
-static sqlite3 *open_idle(void) {
-  char path[PATH_MAX];
-  store_day_path(dir, NAME_0, path);
-  sqlite3 *db = open_plain(path);
-  run_sql(db, "SELECT COUNT(*) FROM quote");
-  return db;
-}
+static sqlite3 *open_idle(void) { return hold_day(NAME_0, "SELECT COUNT(*) FROM quote"); }
 
 /* Asks for what was put while no sync worked. */
 static void check_not_durable(uint64_t before) {
@@ -634,8 +644,7 @@ static bool has_rows(void *context) {
 /* `open_first`: the store has the day open when it is locked. */
 static void lock_past_day(bool open_first) {
   make_days(10);
-  char locked[PATH_MAX], live[PATH_MAX];
-  store_day_path(dir, NAME_0, locked);
+  char live[PATH_MAX];
   store_day_path(dir, NAME_2, live);
   tks_config config = config_of(TKS_SQLITE);
   config.busy_timeout_ms = 20;
@@ -645,8 +654,7 @@ static void lock_past_day(bool open_first) {
     put_some(a, DAY_0 + 1000, 1);
     store_flush(store);
   }
-  sqlite3 *db = open_plain(locked);
-  run_sql(db, "BEGIN IMMEDIATE");
+  sqlite3 *db = hold_day(NAME_0, "BEGIN IMMEDIATE");
   put_some(a, DAY_0 + 2000, 1);
   put_some(a, DAY_2 + 1000, 200);
   cr_assert(wait_until(has_rows, &(rows_wanted){live, 210}));
@@ -654,8 +662,7 @@ static void lock_past_day(bool open_first) {
   /* Also those that come once the sink is known to be sick. */
   put_some(a, DAY_2 + 2000, 100);
   cr_assert(wait_until(has_rows, &(rows_wanted){live, 310}));
-  run_sql(db, "ROLLBACK");
-  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+  let_go(db, "ROLLBACK");
   store_flush(store);
   check_disk(331 + open_first);
   cr_assert_eq(read_past(store, "A").count, 331 + open_first);
@@ -718,10 +725,7 @@ Test(contract, a_day_is_synced_before_it_is_let_go) {
   uint32_t a = store_symbol(store, "A");
   put_some(a, DAY_0, 1);
   store_flush(store);
-  char path[PATH_MAX];
-  store_day_path(dir, NAME_0, path);
-  sqlite3 *db = open_plain(path);
-  run_sql(db, "BEGIN; SELECT COUNT(*) FROM quote");
+  sqlite3 *db = hold_day(NAME_0, "BEGIN; SELECT COUNT(*) FROM quote");
   for (int i = 1; i <= 4; i++) {
     bool unsynced;
     uint64_t before = log_syncs(NAME_0, &unsynced);
@@ -734,8 +738,7 @@ Test(contract, a_day_is_synced_before_it_is_let_go) {
     (void)log_syncs(NAME_1, &unsynced);
     cr_assert_not(unsynced, "round %d", i);
   }
-  run_sql(db, "COMMIT");
-  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+  let_go(db, "COMMIT");
   close_store();
   check_disk(9);
 }
@@ -828,9 +831,7 @@ Test(contract, a_newer_day_file_is_left_alone) {
   store_day_path(dir, NAME_1, path);
   store_day_path(dir, NAME_2, last);
   (void)snprintf(aside, sizeof aside, "%s.damaged-1", path);
-  sqlite3 *db = open_plain(path);
-  run_sql(db, "PRAGMA user_version=99");
-  (void)sqlite3_close(db);
+  set_format(path, "PRAGMA user_version=99");
   size_t length_before, length_after;
   char *before = read_file(path, &length_before);
 
@@ -859,12 +860,6 @@ Test(contract, a_newer_day_file_is_left_alone) {
   free(after);
   cr_assert_eq(sqlite_integer(first, "SELECT COUNT(DISTINCT id) FROM ticks"), 55);
   cr_assert_eq(sqlite_integer(last, "SELECT COUNT(DISTINCT id) FROM ticks"), 55);
-}
-
-static void set_format(const char *path, const char *pragma) {
-  sqlite3 *db = open_plain(path);
-  run_sql(db, pragma);
-  (void)sqlite3_close(db);
 }
 
 /* The sink says which file it waits for. The others' records go on reaching the disk, as far as the journal has room; when the file is
@@ -955,10 +950,7 @@ Test(contract, put_does_not_wait_for_a_log_that_blocks) {
   uint32_t a = store_symbol(store, "A");
   put_some(a, DAY_0, 1);
   store_flush(store);
-  char path[PATH_MAX];
-  store_day_path(dir, NAME_0, path);
-  sqlite3 *db = open_plain(path);
-  run_sql(db, "BEGIN IMMEDIATE");
+  sqlite3 *db = hold_day(NAME_0, "BEGIN IMMEDIATE");
   /* The sink waits for the lock, so the queue fills. */
   tks_quote quote = {.ts_ns = DAY_0 + 10, .bid = 1, .ask = 2, .symbol = a};
   for (int full = 0, i = 0; full < 10 && i < 100000; i++) {
@@ -966,8 +958,7 @@ Test(contract, put_does_not_wait_for_a_log_that_blocks) {
     full += tks_put_quote(store, &quote, NULL, NULL) == TKS_EQUEUEFULL;
   }
   cr_assert_geq(store_stats(store).dropped, 10);
-  run_sql(db, "ROLLBACK");
-  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+  let_go(db, "ROLLBACK");
   cr_assert(wait_until(is_set, &log_is_blocked));
   pthread_t putter = start_thread(put_and_say, &a);
   bool returned = wait_until(is_set, &putter_done);

@@ -35,10 +35,7 @@ static uint64_t missing[2]; /* of each sink, as close said */
 static void set_up(void) {
   dir = scratch_new();
   dice = random_new();
-  (void)snprintf(disk, sizeof disk, "%.3000s/disk", dir);
-  (void)snprintf(root, sizeof root, "%.3000s/disk/store", dir);
-  (void)snprintf(ballast, sizeof ballast, "%.3000s/disk/ballast", dir);
-  make_dirs(disk);
+  small_disk_paths(dir, disk, root, ballast);
 }
 
 static void tear_down(void) {

@@ -27,10 +27,7 @@ static test_random dice;
 static void set_up(void) {
   dir = scratch_new();
   dice = random_new();
-  (void)snprintf(disk, sizeof disk, "%.3000s/disk", dir);
-  (void)snprintf(root, sizeof root, "%.3000s/disk/store", dir);
-  (void)snprintf(ballast, sizeof ballast, "%.3000s/disk/ballast", dir);
-  make_dirs(disk);
+  small_disk_paths(dir, disk, root, ballast);
 }
 
 static void tear_down(void) {

@@ -9,6 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "support/stores.h"
+
+void small_disk_paths(const char *dir, char disk[PATH_MAX], char root[PATH_MAX], char ballast[PATH_MAX]) {
+  (void)snprintf(disk, PATH_MAX, "%.3000s/disk", dir);
+  (void)snprintf(root, PATH_MAX, "%.3000s/disk/store", dir);
+  (void)snprintf(ballast, PATH_MAX, "%.3000s/disk/ballast", dir);
+  make_dirs(disk);
+}
+
 static void map_ids(const char *path, unsigned inside, unsigned outside) {
   char text[64];
   int n = snprintf(text, sizeof text, "%u %u 1", inside, outside);

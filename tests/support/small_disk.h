@@ -2,8 +2,12 @@
 #ifndef TKS_TESTS_SUPPORT_SMALL_DISK_H
 #define TKS_TESTS_SUPPORT_SMALL_DISK_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Where they lie in a test's directory: the mount point (made), a store and the ballast below it. */
+void small_disk_paths(const char *dir, char disk[PATH_MAX], char root[PATH_MAX], char ballast[PATH_MAX]);
 
 /* Mounts one of so many mebibytes over the directory `path`; false (see errno) where such a mount is not allowed. For a process
  * with one thread. */

@@ -1160,15 +1160,19 @@ static void start_again(bool json_fails) {
   start(backend);
 }
 
+static void close_with_nothing_left(void) {
+  close_clean();
+  cr_assert_eq(kept, 0);
+  cr_assert_not(has_journal_files());
+}
+
 Test(writer_journal, is_empty_after_a_clean_close, .init = set_up, .fini = tear_down) {
   use_files();
   start(TKS_DUAL);
   put_patiently(rounds(50000));
   cr_assert(has_journal_files());
   flush();
-  close_clean();
-  cr_assert_eq(kept, 0);
-  cr_assert_not(has_journal_files());
+  close_with_nothing_left();
   for (int i = 0; i < TKS__LANES; i++) cr_assert_eq(fake_stored(&tapes[i]), rounds(50000));
 }
 
@@ -1195,17 +1199,19 @@ static void check_both_have(uint64_t count) {
   cr_assert_eq(s.durable_seq, s.last_seq);
 }
 
-Test(writer_journal, keeps_what_a_close_has_no_time_for, .init = set_up, .fini = tear_down) {
-  keep_what_json_lacks();
+static void both_get_the_rest(void) {
   start_again(false);
   put_patiently(100);
   flush();
   cr_assert_eq(stats().recovered, 3000);
   cr_assert_eq(stats().accepted, 100);
   check_both_have(3100);
-  close_clean();
-  cr_assert_eq(kept, 0);
-  cr_assert_not(has_journal_files());
+  close_with_nothing_left();
+}
+
+Test(writer_journal, keeps_what_a_close_has_no_time_for, .init = set_up, .fini = tear_down) {
+  keep_what_json_lacks();
+  both_get_the_rest();
 }
 
 /* Again and again. */
@@ -1230,14 +1236,7 @@ Test(writer_journal, keeps_over_several_sessions, .init = set_up, .fini = tear_d
 Test(writer_journal, is_read_by_a_session_without, .init = set_up, .fini = tear_down) {
   keep_what_json_lacks();
   config.journal = 0;
-  start_again(false);
-  put_patiently(100);
-  flush();
-  cr_assert_eq(stats().recovered, 3000);
-  check_both_have(3100);
-  close_clean();
-  cr_assert_eq(kept, 0);
-  cr_assert_not(has_journal_files());
+  both_get_the_rest();
 }
 
 Test(writer_journal, is_kept_by_a_session_without, .init = set_up, .fini = tear_down) {
