@@ -54,6 +54,7 @@ typedef struct tks__engine {
   tks__log log;
   tks__layout layout;
   tks__pool pool;
+  tks__calendar *calendar;
   tks__keeper *keeper; /* NULL: read-only, like the next two */
   tks__gaps *gaps;
   tks__writer *writer;

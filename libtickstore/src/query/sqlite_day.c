@@ -10,18 +10,20 @@
 #include "base/utc.h"
 #include "persist/dayfile.h"
 
-enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
+enum { ASCENDING, DESCENDING, SOURCE_ID, SOURCE_NAME };
 
 #define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
 
+/* The symbol's id is looked up in the same statement: for each one SQLite takes and drops the locks of the file. */
+#define OF_SYMBOL "symbol_id = (SELECT id FROM symbol WHERE name = ?1)"
+
 static const char *const SQL[] = {
-    [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
+    [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE " OF_SYMBOL " AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
                   " AND (ts_ms, ts_sub_ns) < (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
                   " ORDER BY ts_ms, ts_sub_ns, seq",
-    [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
+    [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE " OF_SYMBOL " AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
                    " AND (ts_ms, ts_sub_ns) >= (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
                    " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
-    [SYMBOL_ID] = "SELECT id FROM symbol WHERE name = ?1",
     [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
 };
@@ -53,11 +55,11 @@ static int statement(tks__connection *c, int which, sqlite3_stmt **out) {
 /* NULL for a text: there is none, or there was no memory to hand it out. */
 static bool lacks_memory(const tks__connection *c) { return sqlite3_errcode(c->db) == SQLITE_NOMEM; }
 
-/* The file's id of a name; 0 when the file does not have it. */
-static int find_id(tks__connection *c, int which, const tks__name *name, int64_t *id) {
+/* The file's id of a source; 0 when the file does not have it. */
+static int find_source(tks__connection *c, const tks__name *name, int64_t *id) {
   sqlite3_stmt *s;
   *id = 0;
-  int rc = statement(c, which, &s);
+  int rc = statement(c, SOURCE_ID, &s);
   if (rc == SQLITE_OK) rc = sqlite3_bind_text(s, 1, name->text, (int)name->length, SQLITE_STATIC);
   if (rc != SQLITE_OK) return rc;
   rc = sqlite3_step(s);
@@ -149,12 +151,12 @@ static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks_
 
 /* Of rows that the statement passes over nobody hears, so a read that ends among them at its deadline could not go on behind them. After
  * the first such end all rows come here, which takes three times as long for each that is not wanted. */
-static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id) {
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, const tks__name *symbol, int64_t source_id) {
   /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
   int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
   int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
   int64_t end_ns = t->descending ? t->from_ns : t->to_ns;
-  int rc = sqlite3_bind_int64(s, 1, symbol_id);
+  int rc = sqlite3_bind_text(s, 1, symbol->text, (int)symbol->length, SQLITE_STATIC);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, edge_seq);
@@ -168,16 +170,15 @@ static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_i
 
 static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, tks__stretch *t,
                         tks__record *records, size_t capacity, size_t *count) {
-  int64_t symbol_id, source_id = 0;
-  int rc = find_id(c, SYMBOL_ID, tks__names_get(symbols, t->symbol), &symbol_id);
-  if (rc != SQLITE_OK || symbol_id == 0) return rc;
+  int64_t source_id = 0;
+  int rc = SQLITE_OK;
   if (t->source != 0) {
-    rc = find_id(c, SOURCE_ID, tks__names_get(sources, t->source), &source_id);
+    rc = find_source(c, tks__names_get(sources, t->source), &source_id);
     if (rc != SQLITE_OK || source_id == 0) return rc;
   }
   sqlite3_stmt *s;
   rc = statement(c, t->descending ? DESCENDING : ASCENDING, &s);
-  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id, source_id);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, t, tks__names_get(symbols, t->symbol), source_id);
   if (rc != SQLITE_OK) return rc;
   while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
     rc = take_row(c, s, source_id, sources, t, records, count);
