@@ -526,6 +526,7 @@ static int open_pool(tks__engine *engine, tks_error *error) {
 }
 
 static void close_pool(tks__engine *engine) {
+  tks__latest_forget(&engine->latest);
   tks__calendar_free(engine->calendar);
   tks__pool_deinit(&engine->pool);
 }
@@ -536,6 +537,7 @@ static void connect_reader(tks__engine *engine) {
       .layout = &engine->layout,
       .pool = &engine->pool,
       .calendar = engine->calendar,
+      .latest = &engine->latest,
       .symbols = &engine->symbols,
       .sources = &engine->sources,
       .writer = engine->writer,

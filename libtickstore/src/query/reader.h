@@ -16,6 +16,7 @@ typedef struct tks__reader {
   const tks__layout *layout;
   tks__pool *pool;
   tks__calendar *calendar;
+  struct tks__latest_memory *latest; /* recent.h */
   tks__symbols *symbols;
   tks__names *sources;
   tks__writer *writer; /* NULL: read-only, nothing is pending */
