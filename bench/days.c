@@ -9,6 +9,9 @@
 enum { SYMBOLS = 128, TICKS_A_DAY = 8192 };
 #define FIRST_DAY_NS (FEED_START_NS - 400 * NS_PER_DAY)
 
+/* The store remembers what is in a directory from two seconds on after it changed; a program that has run for some time is there. */
+static void settle(void) { pause_ms(2500); }
+
 /* The quote of a symbol as of a time: one row, newest first. */
 static void point_in_time(const feed *f, uint32_t symbol, int64_t at_ns) {
   tks_error error;
@@ -136,6 +139,7 @@ static void measure_days(const options *o, const char *path, int days) {
   f.start_ns = FIRST_DAY_NS + (days - 1) * NS_PER_DAY; /* the newest day is live: 200 ticks a symbol more */
   f.step_ns = NS_PER_DAY / 8 / (200 * SYMBOLS);
   feed_fill(&f, 200);
+  settle();
   int64_t live = f.start_ns + NS_PER_DAY / 16, end = f.start_ns + NS_PER_DAY / 8;
   for (int run = -1; run < o->runs; run++) {
     double values[FIGURES];
@@ -147,6 +151,25 @@ static void measure_days(const options *o, const char *path, int days) {
     note_run(figures, values, FIGURES, run);
   }
   report_figures(figures, FIGURES, (unsigned)days, "day file");
+  feed_end(&f);
+}
+
+/* The same with a connection for each day: nothing has to be opened. */
+static void measure_held(const options *o, const char *path, int days) {
+  series any = {.count = 0};
+  feed f;
+  tks_config config = feed_config();
+  config.read_connections = (uint32_t)days + 1;
+  feed_reopen(&f, path, &config, SYMBOLS);
+  settle();
+  for (int run = -1; run < o->runs; run++) {
+    int64_t end = FIRST_DAY_NS + days * NS_PER_DAY;
+    double us = time_points(&f, FIRST_DAY_NS + NS_PER_DAY / 2, end, o->quick ? 500 : 5000);
+    if (run >= 0) series_add(&any, us);
+  }
+  char label[80];
+  (void)snprintf(label, sizeof label, "%d: the same, read_connections %d", days, days + 1);
+  report_at("days_point_held", label, "us", days, &any);
   feed_end(&f);
 }
 
@@ -170,6 +193,8 @@ void bench_days(const options *o) {
     written = stages[i];
     copy_tree(path, copy, o);
     measure_days(o, copy, written);
+    copy_tree(path, copy, o);
+    measure_held(o, copy, written);
   }
   scratch_remove(path);
 }
@@ -187,6 +212,7 @@ static void measure_symbols(const options *o, uint32_t symbols) {
   config.ring_records = 128;
   feed_open(&f, o, &config, symbols);
   feed_fill(&f, 160);
+  settle();
   int64_t end = f.start_ns + (int64_t)f.puts * f.step_ns;
   for (int run = -1; run < o->runs; run++) {
     double values[FIGURES];

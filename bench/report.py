@@ -225,6 +225,7 @@ def write_plots(run, folder):
                     "recent(100)": curve(run, "days_recent"),
                     "point in time, live day": curve(run, "days_point_live"),
                     "point in time, any day": curve(run, "days_point_any"),
+                    "the same, a connection for each": curve(run, "days_point_held"),
                     "first row of all days": [tuple(v and v * (1000 if i else 1) for i, v in enumerate(p)) for p in curve(run, "days_first_row")],
                 },
             ),

@@ -26,6 +26,22 @@ static double cpu_seconds(void) {
          (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* The rest of a store's memory is SQLite's page cache, up to page_cache_bytes, once there is so much to keep. */
+static void memory_of_a_small_cache(const options *o) {
+  series resident = {.count = 0};
+  for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
+    feed f;
+    tks_config config = feed_config();
+    config.page_cache_bytes = 1 << 20;
+    double before = resident_mb();
+    feed_open(&f, o, &config, 128);
+    feed_fill(&f, 12000);
+    series_add(&resident, resident_mb() - before);
+    feed_end(&f);
+  }
+  report("memory_small_cache", "the same with a page cache of 1 MiB", "MB", &resident);
+}
+
 static void memory_and_idleness(const options *o) {
   series rings = {.count = 0}, resident = {.count = 0}, idle = {.count = 0};
   for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
@@ -96,6 +112,7 @@ static void recovery(const options *o, int runs, uint64_t records, const char *k
 void bench_rest(const options *o) {
   report_group("rest", "memory, idleness, recovery");
   memory_and_idleness(o);
+  memory_of_a_small_cache(o);
   recovery(o, 3, o->quick ? 100000 : 1000000, "1m", o->quick ? "100,000 records" : "1 million records");
   if (!o->quick) recovery(o, 2, 10000000, "10m", "10 million records");
 }

@@ -518,7 +518,17 @@ static int open_pool(tks__engine *engine, tks_error *error) {
       .mmap_bytes = c->mmap_bytes,
   };
   int code = tks__pool_init(&engine->pool, &options);
-  return code == TKS_OK ? TKS_OK : tks__fail(error, code, 0, "out of memory for reading connections");
+  if (code != TKS_OK) return tks__fail(error, code, 0, "out of memory for reading connections");
+  engine->calendar = tks__calendar_new(&engine->layout);
+  if (engine->calendar != NULL) return TKS_OK;
+  tks__pool_deinit(&engine->pool);
+  return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the calendar of day files");
+}
+
+static void close_pool(tks__engine *engine) {
+  tks__latest_forget(&engine->latest);
+  tks__calendar_free(engine->calendar);
+  tks__pool_deinit(&engine->pool);
 }
 
 static void connect_reader(tks__engine *engine) {
@@ -526,6 +536,8 @@ static void connect_reader(tks__engine *engine) {
   engine->reader = (tks__reader){
       .layout = &engine->layout,
       .pool = &engine->pool,
+      .calendar = engine->calendar,
+      .latest = &engine->latest,
       .symbols = &engine->symbols,
       .sources = &engine->sources,
       .writer = engine->writer,
@@ -585,7 +597,7 @@ static int open_engine(tks__engine *engine, tks_error *error) {
   return TKS_OK;
 
 no_writer:
-  tks__pool_deinit(&engine->pool);
+  close_pool(engine);
 no_pool:
   tks__names_deinit(&engine->sources);
   tks__symbols_deinit(&engine->symbols);
@@ -660,7 +672,7 @@ static int close_engine(tks__engine *engine, tks_error *error) {
     if (tks__manifest_write(&engine->layout, &engine->manifest, &manifest_error) != TKS_OK)
       tks__log_write(&engine->log, TKS_LOG_WARN, "%s", manifest_error.message);
   }
-  tks__pool_deinit(&engine->pool);
+  close_pool(engine);
   tks__names_deinit(&engine->sources);
   tks__symbols_deinit(&engine->symbols);
   release_lock(engine);

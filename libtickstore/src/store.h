@@ -18,6 +18,7 @@
 #include "persist/manifest.h"
 #include "persist/writer.h"
 #include "query/reader.h"
+#include "query/recent.h"
 
 /* Each of the first so many calling threads of the process has a gate to itself, the others share the last one. */
 #define TKS__GATES 32
@@ -54,6 +55,8 @@ typedef struct tks__engine {
   tks__log log;
   tks__layout layout;
   tks__pool pool;
+  tks__calendar *calendar;
+  tks__latest_memory latest;
   tks__keeper *keeper; /* NULL: read-only, like the next two */
   tks__gaps *gaps;
   tks__writer *writer;

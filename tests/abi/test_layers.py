@@ -4,6 +4,7 @@
 A folder below libtickstore/src includes itself and what stands left of it; the files at the top (store, tickstore)
 include anything. What the library stands on is included in few places, named here.
 """
+
 import fnmatch
 import os
 import pathlib

@@ -25,7 +25,9 @@ else
   echo "skipped: mypy --strict, mypy is not here"
 fi
 if python_has ruff; then
-  { "$python" -m ruff check --no-cache . && "$python" -m ruff format --no-cache --check .; } || status=1
+  for part in . "$TICKSTORE_SOURCE_DIR"; do
+    { "$python" -m ruff check --no-cache "$part" && "$python" -m ruff format --no-cache --check "$part"; } || status=1
+  done
 else
   echo "skipped: ruff, it is not here"
 fi

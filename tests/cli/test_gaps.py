@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """tickstore gaps: stores whose ledger is written here, in the schema that docs/file-format.md shows."""
+
 import csv
 import io
 import json
@@ -37,8 +38,14 @@ def setUpModule():
 
 
 def run(*arguments, stdin=None):
-    return subprocess.run([COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=280,
-                          env={**os.environ, "TICKSTORE_PATH": ""})
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "TICKSTORE_PATH": ""},
+    )
 
 
 def schema():
@@ -69,8 +76,16 @@ class GapsTest(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory(prefix="gaps-")
         self.addCleanup(scratch.cleanup)
         self.store = pathlib.Path(scratch.name) / "store"
-        done = run("import", "--store", self.store, "--format", "csv", "--quiet", "-",
-                   stdin=f"timestamp_ns,symbol,bid,ask\n{START},EURUSD,1.25,1.5\n")
+        done = run(
+            "import",
+            "--store",
+            self.store,
+            "--format",
+            "csv",
+            "--quiet",
+            "-",
+            stdin=f"timestamp_ns,symbol,bid,ask\n{START},EURUSD,1.25,1.5\n",
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.ledger = self.store / "gaps.db"
 
@@ -78,8 +93,10 @@ class GapsTest(unittest.TestCase):
         database = sqlite3.connect(self.ledger)
         database.executescript(schema())
         for index, (from_seq, sink, to_seq, records, cause, symbol) in enumerate(losses):
-            database.execute("INSERT INTO gap VALUES(?,?,?,?,?,?,?,?,?)",
-                             (from_seq, sink, to_seq, records, cause, CAUSES[cause], symbol, *times(index)))
+            database.execute(
+                "INSERT INTO gap VALUES(?,?,?,?,?,?,?,?,?)",
+                (from_seq, sink, to_seq, records, cause, CAUSES[cause], symbol, *times(index)),
+            )
         database.commit()
         database.close()
 
@@ -128,8 +145,10 @@ class GapsTest(unittest.TestCase):
     def test_the_view_says_the_same(self):
         self.lose()
         database = sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)
-        view = database.execute("SELECT from_seq, to_seq, records, symbol, sink, cause, first_time, last_time FROM gaps"
-                                " ORDER BY from_seq, sink = 'json'").fetchall()
+        view = database.execute(
+            "SELECT from_seq, to_seq, records, symbol, sink, cause, first_time, last_time FROM gaps"
+            " ORDER BY from_seq, sink = 'json'"
+        ).fetchall()
         database.close()
         command = self.rows(code=1)
         self.assertEqual([list(row[:6]) for row in view], [row[:6] for row in command])
@@ -146,8 +165,11 @@ class GapsTest(unittest.TestCase):
         sound = self.ledger.read_bytes()
         other = sqlite3.connect(":memory:")
         other.execute("CREATE TABLE something(else_)")
-        for name, content in [("no database", b"no database, " * 1000), ("header only", sound[:100]),
-                              ("other tables", other.serialize() if hasattr(other, "serialize") else None)]:
+        for name, content in [
+            ("no database", b"no database, " * 1000),
+            ("header only", sound[:100]),
+            ("other tables", other.serialize() if hasattr(other, "serialize") else None),
+        ]:
             if content is None:  # Python before 3.11
                 continue
             with self.subTest(name):
@@ -158,8 +180,17 @@ class GapsTest(unittest.TestCase):
         other.close()
 
     def test_wrong_usage(self):
-        for arguments in [("--since", "-1"), ("--since", "x"), ("--since", ""), ("--since", "1.5"),
-                          ("--since", str(2**63)), ("--format", "prometheus"), ("--format", ""), ("more",), ("--no",)]:
+        for arguments in [
+            ("--since", "-1"),
+            ("--since", "x"),
+            ("--since", ""),
+            ("--since", "1.5"),
+            ("--since", str(2**63)),
+            ("--format", "prometheus"),
+            ("--format", ""),
+            ("more",),
+            ("--no",),
+        ]:
             with self.subTest(arguments):
                 self.assertEqual(self.gaps(*arguments, code=2), "")
                 self.assertNotEqual(self.stderr, "")

@@ -3,6 +3,7 @@
 
 What was stored is read with Python's sqlite3 and json from the store's files, not through the library.
 """
+
 import glob
 import json
 import os
@@ -60,8 +61,13 @@ class ImportTest(unittest.TestCase):
     # ------------------------------------------------------------- helpers
 
     def run_command(self, *arguments, stdin=None, env=None):
-        return subprocess.run([COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=900,
-                              env={**os.environ, "TICKSTORE_PATH": "", **(env or {})})
+        return subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            timeout=900,
+            env={**os.environ, "TICKSTORE_PATH": "", **(env or {})},
+        )
 
     def load(self, *arguments, code=0, stdin=None, store=None, balanced=True):
         """Runs an import with a JSON report and returns the report."""
@@ -118,70 +124,114 @@ class ImportTest(unittest.TestCase):
 
 class Csv(ImportTest):
     def test_columns_in_any_order_and_case_quotes_bom_and_crlf(self):
-        path = self.write("a.csv", "\ufeffASK, Bid ,\"Time\",note,symbol,bid_size\r\n"
-                          "1.2,1.1,2024-01-02T03:04:05.123456789+05:30,\"hello, \"\"x\"\"\r\nline 2\",EUR/USD,5\r\n"
-                          ",1.3,2024-01-02T03:04:06Z,,\"A\"\"B\",\r\n"
-                          "\r\n"
-                          "1.2,NaN,2024-01-02T03:04:07Z,,AB,\r\n")
+        path = self.write(
+            "a.csv",
+            '\ufeffASK, Bid ,"Time",note,symbol,bid_size\r\n'
+            '1.2,1.1,2024-01-02T03:04:05.123456789+05:30,"hello, ""x""\r\nline 2",EUR/USD,5\r\n'
+            ',1.3,2024-01-02T03:04:06Z,,"A""B",\r\n'
+            "\r\n"
+            "1.2,NaN,2024-01-02T03:04:07Z,,AB,\r\n",
+        )
         report = self.load("--format", "csv", "--source", "LP", path)
         self.assertEqual(report["rows"]["stored"], 3)
         self.assertIn('ignored columns: "note"', self.stderr)
-        self.assertEqual(self.sqlite_rows("symbol, timestamp_ns, bid, ask, bid_size, lp_source"), [
-            ("EUR/USD", 1704144845123456789, 1.1, 1.2, 5.0, "LP"),
-            ('A"B', 1704164646000000000, 1.3, None, 0.0, "LP"),
-            ("AB", 1704164647000000000, None, 1.2, 0.0, "LP")])
+        self.assertEqual(
+            self.sqlite_rows("symbol, timestamp_ns, bid, ask, bid_size, lp_source"),
+            [
+                ("EUR/USD", 1704144845123456789, 1.1, 1.2, 5.0, "LP"),
+                ('A"B', 1704164646000000000, 1.3, None, 0.0, "LP"),
+                ("AB", 1704164647000000000, None, 1.2, 0.0, "LP"),
+            ],
+        )
 
     def test_every_time_column(self):
-        for column, value in [("timestamp_ns", "1700000000123456789"), ("timestamp_us", "1700000000123456.789"),
-                              ("timestamp_ms", "1700000000123.456789"), ("time", "2023-11-14T22:13:20.123456789Z"),
-                              ("TIMESTAMP", "1700000000123.456789"), ("timestamp", "2023-11-14T22:13:20.123456789Z")]:
+        for column, value in [
+            ("timestamp_ns", "1700000000123456789"),
+            ("timestamp_us", "1700000000123456.789"),
+            ("timestamp_ms", "1700000000123.456789"),
+            ("time", "2023-11-14T22:13:20.123456789Z"),
+            ("TIMESTAMP", "1700000000123.456789"),
+            ("timestamp", "2023-11-14T22:13:20.123456789Z"),
+        ]:
             with self.subTest(column=column, value=value):
                 shutil.rmtree(self.store, ignore_errors=True)
                 self.load("--format", "csv", "--symbol", "X", self.write("t.csv", f"bid,ask,{column}\n1,2,{value}\n"))
                 self.assertEqual(self.sqlite_rows("timestamp_ns"), [(1700000000123456789,)])
 
     def test_what_is_refused_is_named_with_its_line_and_the_rest_is_stored(self):
-        path = self.write("bad.csv", "timestamp_ms,bid,ask,symbol,bid_size\n"
-                          "1700000000000,1,2,A,\n"       # 2
-                          "1700000000000,1e400,2,A,\n"   # 3
-                          "1700000000000,NaN,,A,\n"      # 4
-                          "1,2\n"                        # 5
-                          "1700000000000,1,inf,A,\n"     # 6
-                          "x,1,2,A,\n"                   # 7
-                          "5,1,2,A,\n"                   # 8
-                          "1700000000000,1,2,../A,\n"    # 9
-                          "1700000000000,1,2,A,-1\n"     # 10
-                          "1700000000000,1,2,,\n"        # 11
-                          "1700000000000,1,2,\"A,\n"     # 12
-                          "1700000000000,1,2,\"A\"b,\n"  # 13
-                          "1700000000000,3,4,B,7\n")     # 14
+        path = self.write(
+            "bad.csv",
+            "timestamp_ms,bid,ask,symbol,bid_size\n"
+            "1700000000000,1,2,A,\n"  # 2
+            "1700000000000,1e400,2,A,\n"  # 3
+            "1700000000000,NaN,,A,\n"  # 4
+            "1,2\n"  # 5
+            "1700000000000,1,inf,A,\n"  # 6
+            "x,1,2,A,\n"  # 7
+            "5,1,2,A,\n"  # 8
+            "1700000000000,1,2,../A,\n"  # 9
+            "1700000000000,1,2,A,-1\n"  # 10
+            "1700000000000,1,2,,\n"  # 11
+            '1700000000000,1,2,"A,\n'  # 12
+            '1700000000000,1,2,"A"b,\n'  # 13
+            "1700000000000,3,4,B,7\n",
+        )  # 14
         report = self.load("--format", "csv", path, code=1)
         self.assertEqual(report["rows"], {"read": 13, "stored": 2, "throttled": 0, "refused": 11, "unwritten": 0})
-        self.assert_refused(report, [(3, "1e400"), (4, "neither bid nor ask"), (5, "2 fields where the header has 5"),
-                                     (6, '"inf"'), (7, '"x"'), (8, "outside the accepted window"), (9, "../A"),
-                                     (10, "size"), (11, "no symbol"), (12, "quote")])
+        self.assert_refused(
+            report,
+            [
+                (3, "1e400"),
+                (4, "neither bid nor ask"),
+                (5, "2 fields where the header has 5"),
+                (6, '"inf"'),
+                (7, '"x"'),
+                (8, "outside the accepted window"),
+                (9, "../A"),
+                (10, "size"),
+                (11, "no symbol"),
+                (12, "quote"),
+            ],
+        )
         self.assertEqual(self.sqlite_rows("symbol, bid"), [("A", 1.0), ("B", 3.0)])
 
     def test_a_stray_quote_costs_its_own_line_alone(self):
         lines = [f"{1700000000000 + i},1,2,A" for i in range(1000)]
         lines[10] = '1700000000010,1,2,"A'
         lines[600] = '1700000000600,1,2,"A"x'
-        report = self.load("--format", "csv", self.write("q.csv", "timestamp_ms,bid,ask,symbol\n" + "\n".join(lines)),
-                           code=1)
+        report = self.load(
+            "--format", "csv", self.write("q.csv", "timestamp_ms,bid,ask,symbol\n" + "\n".join(lines)), code=1
+        )
         self.assertEqual((report["rows"]["stored"], report["rows"]["refused"]), (998, 2))
 
     def test_lines_of_megabytes_are_refused_not_fatal(self):
         good = "1700000000000,1,2,A\n"
-        path = self.write("long.csv", "timestamp_ms,bid,ask,symbol\n" + good + "x" * 3_000_000 + "\n" + good +
-                          '1,"' + "y" * 3_000_000 + "\n" + good)
+        path = self.write(
+            "long.csv",
+            "timestamp_ms,bid,ask,symbol\n"
+            + good
+            + "x" * 3_000_000
+            + "\n"
+            + good
+            + '1,"'
+            + "y" * 3_000_000
+            + "\n"
+            + good,
+        )
         report = self.load("--format", "csv", path, code=1)
         self.assertEqual((report["rows"]["stored"], report["rows"]["refused"]), (3, 2))
         self.assert_refused(report, [(3, "longer"), (5, "longer")])
 
     def test_headers_that_will_not_do(self):
-        for header, word in [("", "empty"), ("bid,ask\n", "timestamp_ns"), ("time,bid\n", "no column ask"),
-                             ("time,ask\n", "no column bid"), ("time,bid,bid,ask\n", "second column"),
-                             ("time,bid,ask\n", "--symbol"), ("\0\xff\n", "timestamp_ns")]:
+        for header, word in [
+            ("", "empty"),
+            ("bid,ask\n", "timestamp_ns"),
+            ("time,bid\n", "no column ask"),
+            ("time,ask\n", "no column bid"),
+            ("time,bid,bid,ask\n", "second column"),
+            ("time,bid,ask\n", "--symbol"),
+            ("\0\xff\n", "timestamp_ns"),
+        ]:
             with self.subTest(header=header):
                 report = self.load("--format", "csv", self.write("h.csv", header), code=1)
                 self.assertEqual(report["files"]["failed"], 1)
@@ -222,7 +272,7 @@ class Csv(ImportTest):
     def test_a_damaged_day_file_is_said_and_ends_in_1(self):
         options = ("--format", "csv", "--symbol", "X")
         self.load(*options, self.write("a.csv", "timestamp_ms,bid,ask\n1700000000000,1,2\n"))
-        day, = glob.glob(f"{self.store}/db/**/*.db", recursive=True)
+        (day,) = glob.glob(f"{self.store}/db/**/*.db", recursive=True)
         pathlib.Path(day).write_bytes(b"no day file" * 1000)
         self.load(*options, self.write("b.csv", "timestamp_ms,bid,ask\n1700000000001,1,2\n"), code=1)
         self.assertIn("set aside as", self.stderr)
@@ -243,7 +293,8 @@ class Csv(ImportTest):
     def test_what_range_writes_comes_back_in(self):
         rows = [(1700000000000000001 + 7 * i, 1 / (i + 3), 1 / (i + 2.5)) for i in range(500)]
         text = "timestamp_ns,bid,ask,bid_size,source\n" + "".join(
-            f"{t},{bid!r},{ask!r},{i},LP{i % 3}\n" for i, (t, bid, ask) in enumerate(rows))
+            f"{t},{bid!r},{ask!r},{i},LP{i % 3}\n" for i, (t, bid, ask) in enumerate(rows)
+        )
         self.load("--format", "csv", "--symbol", "EUR/USD", self.write("in.csv", text))
         out = self.run_command("range", "--store", self.store, "EUR/USD", "--format", "csv")
         self.assertEqual(out.returncode, 0, out.stderr)
@@ -265,8 +316,9 @@ class Lean(ImportTest):
         path = self.lean("20140501_quote.zip", "0,1.1,1.2\r\n62.2662,1.3,1.2\r\n86399999.999999,1,2\r\n")
         self.load("--format", "lean", "--symbol", "X", path)
         start = midnight_ns("20140501")
-        self.assertEqual(self.sqlite_rows("timestamp_ns, bid"), [
-            (start, 1.1), (start + 62266200, 1.3), (start + DAY_NS - 1, 1.0)])
+        self.assertEqual(
+            self.sqlite_rows("timestamp_ns, bid"), [(start, 1.1), (start + 62266200, 1.3), (start + DAY_NS - 1, 1.0)]
+        )
         report = self.load("--format", "lean", "--symbol", "X", "--utc-offset", "-05:00", path)
         self.assertEqual(report["rows"]["stored"], 3)
         self.assertEqual(self.sqlite_rows("timestamp_ns")[3], (start + 5 * 3600 * 10**9,))
@@ -287,10 +339,13 @@ class Lean(ImportTest):
         with zipfile.ZipFile(several, "w") as archive:
             archive.writestr("a.txt", "1")
             archive.writestr("b.txt", "1")
-        for path, word in [(self.lean("quote.zip", "1,1,2\n"), "YYYYMMDD"), (several, "several files"),
-                           (self.lean("20140502_quote.zip", "1,1,2\n", inner="20140501_quote.csv"), "not that of"),
-                           (self.lean("20141301_quote.zip", "1,1,2\n"), "YYYYMMDD"),
-                           (self.write("20140501_quote.zip", b"PK\3\4 and nothing else"), "zip")]:
+        for path, word in [
+            (self.lean("quote.zip", "1,1,2\n"), "YYYYMMDD"),
+            (several, "several files"),
+            (self.lean("20140502_quote.zip", "1,1,2\n", inner="20140501_quote.csv"), "not that of"),
+            (self.lean("20141301_quote.zip", "1,1,2\n"), "YYYYMMDD"),
+            (self.write("20140501_quote.zip", b"PK\3\4 and nothing else"), "zip"),
+        ]:
             with self.subTest(path=path.name):
                 report = self.load("--format", "lean", "--symbol", "X", path, code=1)
                 self.assertEqual((report["files"]["failed"], report["rows"]["read"]), (1, 0))
@@ -298,8 +353,11 @@ class Lean(ImportTest):
 
     def import_real(self, folder, symbol, *options):
         paths = sorted((DATA / folder).glob("*.zip"))
-        expected = [entry for entry in metadata() if entry.get("files") and
-                    entry["files"][0].get("file", "").startswith(folder + "/")][0]
+        expected = [
+            entry
+            for entry in metadata()
+            if entry.get("files") and entry["files"][0].get("file", "").startswith(folder + "/")
+        ][0]
         report = self.load("--format", "lean", "--symbol", symbol, *options, DATA / folder)
         self.assertEqual(report["rows"]["stored"], expected["rows"])
         self.assertEqual(report["rows"]["refused"], 0)
@@ -323,7 +381,7 @@ class Lean(ImportTest):
     def test_fxcm_crossed_quotes(self):
         metadata()
         self.import_real("fx-fxcm/eurusd", "EURUSD", "--utc-offset", "-05:00")
-        crossed = sum(flags & 1 for flags, in self.sqlite_rows("flags"))
+        crossed = sum(flags & 1 for (flags,) in self.sqlite_rows("flags"))
         self.assertEqual(crossed, 16052)
 
     def test_gold_below_the_millisecond(self):
@@ -333,28 +391,45 @@ class Lean(ImportTest):
 
 class LegacyJson(ImportTest):
     def record(self, i, **changes):
-        fields = {"broker_id": "default", "symbol": "EURUSD", "bid": 1 + i / 100, "ask": 1.5 + i / 100, "spread": 0.5,
-                  "timestamp": f"2026-01-19T17:21:{i:02}.8972685+05:30", "lp": "L"}
+        fields = {
+            "broker_id": "default",
+            "symbol": "EURUSD",
+            "bid": 1 + i / 100,
+            "ask": 1.5 + i / 100,
+            "spread": 0.5,
+            "timestamp": f"2026-01-19T17:21:{i:02}.8972685+05:30",
+            "lp": "L",
+        }
         fields.update(changes)
         return json.dumps({key: value for key, value in fields.items() if value != "absent"}, separators=(",", ":"))
 
     def bids(self):
-        return [bid for bid, in self.sqlite_rows("bid")]
+        return [bid for (bid,) in self.sqlite_rows("bid")]
 
     def test_a_tree_with_offsets_and_seven_digits(self):
         tree = self.dir / "tree"
         self.write("tree/EURUSD/2026-01-19.json", "[" + self.record(1) + "," + self.record(2, symbol="absent") + "]")
-        self.write("tree/GBPUSD/2026-01-19.json", "\ufeff[\r\n" + self.record(3, symbol="absent", lp="", bid=None) +
-                   ",\r\n" + self.record(4, symbol="GBPUSD", bid=2, timestamp="2026-01-19T11:51:54Z") + "\r\n]\r\n")
+        self.write(
+            "tree/GBPUSD/2026-01-19.json",
+            "\ufeff[\r\n"
+            + self.record(3, symbol="absent", lp="", bid=None)
+            + ",\r\n"
+            + self.record(4, symbol="GBPUSD", bid=2, timestamp="2026-01-19T11:51:54Z")
+            + "\r\n]\r\n",
+        )
         self.write("tree/notes.txt", "nothing")
         report = self.load("--format", "legacy-json", tree)
         self.assertEqual((report["files"]["given"], report["rows"]["stored"]), (2, 4))
         start = 1768823460897268500  # 2026-01-19T11:51:00.8972685Z
-        self.assertEqual(self.sqlite_rows(), [
-            ("EURUSD", start + 1 * 10**9, 1.01, 1.51, "L"),
-            ("EURUSD", start + 2 * 10**9, 1.02, 1.52, "L"),
-            ("GBPUSD", start + 3 * 10**9, None, 1.53, None),
-            ("GBPUSD", 1768823514000000000, 2.0, 1.54, "L")])
+        self.assertEqual(
+            self.sqlite_rows(),
+            [
+                ("EURUSD", start + 1 * 10**9, 1.01, 1.51, "L"),
+                ("EURUSD", start + 2 * 10**9, 1.02, 1.52, "L"),
+                ("GBPUSD", start + 3 * 10**9, None, 1.53, None),
+                ("GBPUSD", 1768823514000000000, 2.0, 1.54, "L"),
+            ],
+        )
 
     def test_a_file_cut_off_anywhere_gives_its_whole_records(self):
         records = [self.record(i) for i in range(5)]
@@ -379,20 +454,22 @@ class LegacyJson(ImportTest):
         self.assertEqual(self.bids(), [1.0, 1.01, 1.02, 1.03, 1.04])
 
     def test_a_broken_record_costs_itself_alone(self):
-        for name, broken in [("no value", self.record(3).replace("1.03", "")),
-                             ("no closing brace", self.record(3)[:-1]),
-                             ("no closing quote", self.record(3).replace('"EURUSD"', '"EURUSD')),
-                             ("an overflow", self.record(3).replace("1.03", "1e400")),
-                             ("not an object", '7,"x",[null]'),
-                             ("text for a number", self.record(3, bid="1.2")),
-                             ("no time", self.record(3, timestamp="absent")),
-                             ("a time that is none", self.record(3, timestamp="2026-02-30T00:00:00Z")),
-                             ("a number for a time", self.record(3, timestamp=5)),
-                             ("a long name", self.record(3, symbol="X" * 65)),
-                             ("a path", self.record(3, symbol="../../etc/x")),
-                             ("a NUL", self.record(3, symbol="A\0B")),
-                             ("no sides", self.record(3, bid=None, ask="absent")),
-                             ("a record of 300 KB", '{"x":"' + "z" * 300_000 + '","bid":1}')]:
+        for name, broken in [
+            ("no value", self.record(3).replace("1.03", "")),
+            ("no closing brace", self.record(3)[:-1]),
+            ("no closing quote", self.record(3).replace('"EURUSD"', '"EURUSD')),
+            ("an overflow", self.record(3).replace("1.03", "1e400")),
+            ("not an object", '7,"x",[null]'),
+            ("text for a number", self.record(3, bid="1.2")),
+            ("no time", self.record(3, timestamp="absent")),
+            ("a time that is none", self.record(3, timestamp="2026-02-30T00:00:00Z")),
+            ("a number for a time", self.record(3, timestamp=5)),
+            ("a long name", self.record(3, symbol="X" * 65)),
+            ("a path", self.record(3, symbol="../../etc/x")),
+            ("a NUL", self.record(3, symbol="A\0B")),
+            ("no sides", self.record(3, bid=None, ask="absent")),
+            ("a record of 300 KB", '{"x":"' + "z" * 300_000 + '","bid":1}'),
+        ]:
             with self.subTest(name):
                 shutil.rmtree(self.store, ignore_errors=True)
                 records = [self.record(i) for i in range(3)] + [broken] + [self.record(i) for i in range(4, 10)]
@@ -407,8 +484,12 @@ class LegacyJson(ImportTest):
         self.assertEqual(self.sqlite_rows("bid, ask"), [(2.0, 1e30)])
 
     def test_files_that_will_not_do(self):
-        for text, word in [("", "empty"), (" ", "empty"), ('{"a":1}', "--format jsonl"),
-                           ("hello", "does not start with")]:
+        for text, word in [
+            ("", "empty"),
+            (" ", "empty"),
+            ('{"a":1}', "--format jsonl"),
+            ("hello", "does not start with"),
+        ]:
             with self.subTest(text=text):
                 self.load("--format", "legacy-json", self.write("X/a.json", text), code=1)
                 self.assertIn(word, self.stderr)
@@ -429,10 +510,11 @@ class LegacyJson(ImportTest):
             source += json.loads(path.read_text())
         values = sorted((entry["symbol"], entry["bid"], entry["ask"], entry["lp"]) for entry in source)
         self.assert_same(sorted(self.sqlite_rows("symbol, bid, ask, lp_source")), values)
-        self.assert_same(sorted((entry["symbol"], entry["bid"], entry["ask"], entry["lp"])
-                                for entry in self.json_objects()), values)
+        self.assert_same(
+            sorted((entry["symbol"], entry["bid"], entry["ask"], entry["lp"]) for entry in self.json_objects()), values
+        )
         counts = {}
-        for symbol, in self.sqlite_rows("symbol"):
+        for (symbol,) in self.sqlite_rows("symbol"):
             counts[symbol] = counts.get(symbol, 0) + 1
         self.assertEqual(counts, expected["rows_per_symbol"])
         again = self.load("--backend", "dual", "--format", "legacy-json", tree)
@@ -441,11 +523,32 @@ class LegacyJson(ImportTest):
 
 class JsonLines(ImportTest):
     def test_round_trip_of_everything_a_line_holds(self):
-        lines = [{"broker_id": "b", "symbol": "EUR/USD", "bid": 1.1, "ask": None, "spread": None,
-                  "timestamp": "2024-01-02T03:04:05.123456789Z", "lp": "", "seq": 9, "bid_size": 5.5},
-                 {"broker_id": "b", "symbol": "ä\"\\", "bid": -37.63, "ask": 1e-300, "spread": 37.63,
-                  "timestamp": "2024-01-02T03:04:05.123456789Z", "lp": "LP 1", "seq": 10, "ask_size": 3.25,
-                  "recv_ns": 1704164645999999999, "flags": 0xABCD0000}]
+        lines = [
+            {
+                "broker_id": "b",
+                "symbol": "EUR/USD",
+                "bid": 1.1,
+                "ask": None,
+                "spread": None,
+                "timestamp": "2024-01-02T03:04:05.123456789Z",
+                "lp": "",
+                "seq": 9,
+                "bid_size": 5.5,
+            },
+            {
+                "broker_id": "b",
+                "symbol": 'ä"\\',
+                "bid": -37.63,
+                "ask": 1e-300,
+                "spread": 37.63,
+                "timestamp": "2024-01-02T03:04:05.123456789Z",
+                "lp": "LP 1",
+                "seq": 10,
+                "ask_size": 3.25,
+                "recv_ns": 1704164645999999999,
+                "flags": 0xABCD0000,
+            },
+        ]
         path = self.write("in.jsonl", "\n".join(json.dumps(line) for line in lines) + "\n")
         self.load("--backend", "json", "--broker-id", "b", "--format", "jsonl", path)
         first = self.json_objects()
@@ -523,14 +626,18 @@ class Once(ImportTest):
             self.append(path, self.text(step, total))
             self.assertEqual(self.csv(path)["rows"]["stored"], step)
             total += step
-        self.assert_same([t for t, in self.sqlite_rows("timestamp")], list(range(1700000000000, 1700000000000 + total)))
+        self.assert_same(
+            [t for (t,) in self.sqlite_rows("timestamp")], list(range(1700000000000, 1700000000000 + total))
+        )
 
     def test_the_shorter_and_the_longer_one_are_both_known(self):
         header = "timestamp_ms,bid,ask\n"
         short, long = self.write("s.csv", header + self.text(10)), self.write("l.csv", header + self.text(30))
         other = self.write("o.csv", header + self.text(10) + self.text(20, 500))
-        self.assertEqual([self.csv(path)["rows"]["stored"] for path in (short, long, other, short, long, other)],
-                         [10, 20, 20, 0, 0, 0])
+        self.assertEqual(
+            [self.csv(path)["rows"]["stored"] for path in (short, long, other, short, long, other)],
+            [10, 20, 20, 0, 0, 0],
+        )
 
     def test_a_changed_file_is_another_file(self):
         header = "timestamp_ms,bid,ask\n"
@@ -546,10 +653,12 @@ class Once(ImportTest):
         for name in "A", "B":
             self.write(f"{name}/x.json", text)
             self.write(f"{name}/y.json", named)
-        stored = [self.load("--format", "legacy-json", self.dir / path)["rows"]["stored"]
-                  for path in ("A/x.json", "B/x.json", "A/y.json", "B/y.json", "A/x.json", "B/x.json")]
+        stored = [
+            self.load("--format", "legacy-json", self.dir / path)["rows"]["stored"]
+            for path in ("A/x.json", "B/x.json", "A/y.json", "B/y.json", "A/x.json", "B/x.json")
+        ]
         self.assertEqual(stored, [1, 1, 1, 0, 0, 0])
-        self.assertEqual([symbol for symbol, in self.sqlite_rows("symbol")], ["A", "B", "S"])
+        self.assertEqual([symbol for (symbol,) in self.sqlite_rows("symbol")], ["A", "B", "S"])
 
     def test_strict_stops_before_the_bad_row_and_goes_on_after_it_is_mended(self):
         header = "timestamp_ms,bid,ask\n"
@@ -566,8 +675,11 @@ class Once(ImportTest):
 
     def interrupt(self, path, number, checkpointed):
         """Starts an import and signals it as soon as the ledger has an entry; its exit code."""
-        process = subprocess.Popen([COMMAND, "import", "--store", str(self.store), "--format", "csv", "--symbol", "X",
-                                    str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [COMMAND, "import", "--store", str(self.store), "--format", "csv", "--symbol", "X", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             if checkpointed():
@@ -600,12 +712,18 @@ class Once(ImportTest):
     def spread(self, rows):
         """Rows over three days and two symbols, in no order of time, many with equal times."""
         base = 1700000000000
-        return self.write("spread.csv", "timestamp_ms,bid,ask,symbol\n" + "".join(
-            f"{base + (i % 3) * 86400000 + i // 30},{i},{i + 1},{'AB'[i % 7 == 0]}\n" for i in range(rows)))
+        return self.write(
+            "spread.csv",
+            "timestamp_ms,bid,ask,symbol\n"
+            + "".join(f"{base + (i % 3) * 86400000 + i // 30},{i},{i + 1},{'AB'[i % 7 == 0]}\n" for i in range(rows)),
+        )
 
     def start(self, path, *options, env=None):
-        return subprocess.Popen([COMMAND, "import", "--store", str(self.store), "--format", "csv", *options, str(path)],
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [COMMAND, "import", "--store", str(self.store), "--format", "csv", *options, str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def kill_and_finish(self, path, rows, moments, backend, number=signal.SIGKILL):
         """Kills one import after the other, then lets one end: every row is there once."""
@@ -615,14 +733,15 @@ class Once(ImportTest):
             time.sleep(moment)
             process.send_signal(number)
             killed += process.wait(timeout=120) != 0
-        done = self.run_command("import", "--store", self.store, "--format", "csv", "--backend", backend,
-                                "--report", "json", path)
+        done = self.run_command(
+            "import", "--store", self.store, "--format", "csv", "--backend", backend, "--report", "json", path
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         report = json.loads(done.stdout)
         self.assertEqual(report["files"]["doubtful_rows"], 0, done.stderr)
         wanted = [float(i) for i in range(rows)]
         if backend != "json":
-            self.assert_same(sorted(bid for bid, in self.sqlite_rows("bid", order="")), wanted)
+            self.assert_same(sorted(bid for (bid,) in self.sqlite_rows("bid", order="")), wanted)
         if backend == "json" or (backend == "dual" and b"only one of" not in done.stderr):
             self.assert_same(sorted(entry["bid"] for entry in self.json_objects()), wanted)
         again = self.load("--format", "csv", "--backend", backend, path)
@@ -659,8 +778,11 @@ class Once(ImportTest):
 
     def test_killed_among_many_small_files(self):
         for i in range(200):
-            self.write(f"many/{i:03}.csv", "timestamp_ms,bid,ask,symbol\n" + "".join(
-                f"{1700000000000 + k},{i * 100 + k},{i * 100 + k + 1},A\n" for k in range(100)))
+            self.write(
+                f"many/{i:03}.csv",
+                "timestamp_ms,bid,ask,symbol\n"
+                + "".join(f"{1700000000000 + k},{i * 100 + k},{i * 100 + k + 1},A\n" for k in range(100)),
+            )
         picks = random.Random(os.environ.get("TICKSTORE_TEST_SEED"))
         self.kill_and_finish(self.dir / "many", 20_000, [picks.uniform(0.01, 0.4) for _ in range(4)], "sqlite")
 
@@ -709,7 +831,7 @@ class Once(ImportTest):
         subprocess.run(["mount", "-o", "remount,size=400m", mount], check=True)
         again = self.load("--format", "csv", path)
         self.assertEqual(again["files"]["doubtful_rows"], 0)
-        self.assert_same(sorted(bid for bid, in self.sqlite_rows("bid", order="")), [float(i) for i in range(rows)])
+        self.assert_same(sorted(bid for (bid,) in self.sqlite_rows("bid", order="")), [float(i) for i in range(rows)])
 
 
 class Usage(ImportTest):
@@ -753,8 +875,9 @@ class Usage(ImportTest):
 
     def test_the_text_report_goes_to_stderr_and_quiet_means_quiet(self):
         path = self.write("a.csv", "timestamp_ms,bid,ask,x\n1700000000000,1,2,\n")
-        done = self.run_command("import", "--format", "csv", "--symbol", "X", path,
-                                env={"TICKSTORE_PATH": str(self.store)})
+        done = self.run_command(
+            "import", "--format", "csv", "--symbol", "X", path, env={"TICKSTORE_PATH": str(self.store)}
+        )
         self.assertEqual((done.returncode, done.stdout), (0, b""))
         self.assertIn(b"1 rows read, 1 stored", done.stderr)
         done = self.run_command("import", "-q", "--store", self.store, "--format", "csv", "--symbol", "X", path)

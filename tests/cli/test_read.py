@@ -3,6 +3,7 @@
 
 Stores are filled through `import --format csv`; what must come out is computed here from the same rows.
 """
+
 import csv
 import io
 import json
@@ -43,8 +44,15 @@ def rfc3339(ns):
 
 def run(*arguments, stdin=None, env=None, **options):
     environment = {**os.environ, "TICKSTORE_PATH": "", **(env or {})}
-    return subprocess.run([COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=280,
-                          env=environment, **options)
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=environment,
+        **options,
+    )
 
 
 def csv_text(rows):
@@ -72,8 +80,16 @@ def make_rows():
             ask = bid + chance.choice([0.00001, 0.1, 0, -0.00002, 1 / 3])
             side = chance.random()
             sizes = chance.choice([0, 1.5, 1e6]), chance.choice([0, 0.1, 250000])
-            rows.append((at, chance.choice(names), None if side < 0.05 else bid, None if side > 0.95 else ask, *sizes,
-                         chance.choice(["", "LP1", "LP,2"])))
+            rows.append(
+                (
+                    at,
+                    chance.choice(names),
+                    None if side < 0.05 else bid,
+                    None if side > 0.95 else ask,
+                    *sizes,
+                    chance.choice(["", "LP1", "LP,2"]),
+                )
+            )
         rows.append((START + (day + 1) * DAY - 1, "EURUSD", 1.25, 1.5, 0, 0, "LP1"))
     return rows
 
@@ -110,14 +126,28 @@ class StoreTest(unittest.TestCase):
 
     def expected(self, symbol, start=None, end=None, source=None):
         """Ordered by time, then by arrival."""
-        rows = [row for row in self.rows if row[1] == symbol and (start is None or row[0] >= start)
-                and (end is None or row[0] < end) and (source is None or row[6] == source)]
+        rows = [
+            row
+            for row in self.rows
+            if row[1] == symbol
+            and (start is None or row[0] >= start)
+            and (end is None or row[0] < end)
+            and (source is None or row[6] == source)
+        ]
         return sorted(rows, key=lambda row: row[0])
 
     def assert_rows(self, got, expected):
         def values(row):
-            return (row["time"], row["symbol"], number(row["bid"]), number(row["ask"]), number(row["bid_size"]),
-                    number(row["ask_size"]), row["source"])
+            return (
+                row["time"],
+                row["symbol"],
+                number(row["bid"]),
+                number(row["ask"]),
+                number(row["bid_size"]),
+                number(row["ask_size"]),
+                row["source"],
+            )
+
         self.assertEqual([values(row) for row in got], [(rfc3339(row[0]), *row[1:]) for row in expected])
 
 
@@ -136,15 +166,23 @@ class RangeTest(StoreTest):
         expected = self.expected("EURUSD", start, end)
         self.assertGreater(len(expected), 3)
         moment = expected[1][0]
-        for bounds in [(start, end), (rfc3339(start), rfc3339(end)), (f"{start}ns", f"{end // 1000}us"),
-                       (f"{start // 10**6}ms", f"{end // SECOND}s"),
-                       ("2026-01-18T02:00:40+02:00", "2026-01-18t22:00:03-02:00")]:
+        for bounds in [
+            (start, end),
+            (rfc3339(start), rfc3339(end)),
+            (f"{start}ns", f"{end // 1000}us"),
+            (f"{start // 10**6}ms", f"{end // SECOND}s"),
+            ("2026-01-18T02:00:40+02:00", "2026-01-18t22:00:03-02:00"),
+        ]:
             self.assert_rows(self.table("range", "EURUSD", "--from", bounds[0], "--to", bounds[1]), expected)
-        self.assert_rows(self.table("range", "EURUSD", "--from", "2026-01-19", "--to", "2026-01-20"),
-                         self.expected("EURUSD", START + DAY, START + 2 * DAY))
+        self.assert_rows(
+            self.table("range", "EURUSD", "--from", "2026-01-19", "--to", "2026-01-20"),
+            self.expected("EURUSD", START + DAY, START + 2 * DAY),
+        )
         self.assert_rows(self.table("range", "EURUSD", "--from", moment, "--to", moment), [])
-        self.assert_rows(self.table("range", "EURUSD", "--from", moment, "--to", moment + 1),
-                         self.expected("EURUSD", moment, moment + 1))
+        self.assert_rows(
+            self.table("range", "EURUSD", "--from", moment, "--to", moment + 1),
+            self.expected("EURUSD", moment, moment + 1),
+        )
         self.assert_rows(self.table("range", "EURUSD", "--to", "-1s"), [])
 
     def test_limit_descending_and_source(self):
@@ -172,8 +210,18 @@ class RangeTest(StoreTest):
         self.assertEqual(len(lines), len(expected))
         for line, row in zip(lines, expected):
             self.assertEqual(list(line)[:7], ["symbol", "bid", "ask", "spread", "timestamp", "lp", "seq"])
-            self.assertEqual((line["timestamp"], line["symbol"], line["bid"], line["ask"], line.get("bid_size", 0),
-                              line.get("ask_size", 0), line["lp"]), (rfc3339(row[0]), *row[1:]))
+            self.assertEqual(
+                (
+                    line["timestamp"],
+                    line["symbol"],
+                    line["bid"],
+                    line["ask"],
+                    line.get("bid_size", 0),
+                    line.get("ask_size", 0),
+                    line["lp"],
+                ),
+                (rfc3339(row[0]), *row[1:]),
+            )
             if row[2] is None or row[3] is None:
                 self.assertIsNone(line["spread"])
             else:
@@ -200,11 +248,22 @@ class RangeTest(StoreTest):
 
     @unittest.skipUnless(os.path.exists("/dev/full"), "there is no /dev/full")
     def test_a_full_disk_is_one(self):
-        for arguments in [("range", "EURUSD"), ("range", "EURUSD", "--format", "table"), ("symbols",), ("stats",),
-                          ("sql", "SELECT * FROM ticks"), ("doctor",)]:
+        for arguments in [
+            ("range", "EURUSD"),
+            ("range", "EURUSD", "--format", "table"),
+            ("symbols",),
+            ("stats",),
+            ("sql", "SELECT * FROM ticks"),
+            ("doctor",),
+        ]:
             with open("/dev/full", "w") as full:
-                done = subprocess.run([COMMAND, *arguments[:1], "--store", self.store, *arguments[1:]], stdout=full,
-                                      stderr=subprocess.PIPE, text=True, timeout=60)
+                done = subprocess.run(
+                    [COMMAND, *arguments[:1], "--store", self.store, *arguments[1:]],
+                    stdout=full,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=60,
+                )
             self.assertEqual(done.returncode, 1, arguments)
             self.assertIn("No space left on device", done.stderr)
 
@@ -227,11 +286,15 @@ class SymbolsTest(StoreTest):
         self.assertEqual(sorted(got), sorted({row[1] for row in self.rows}))
         for symbol, row in got.items():
             expected = self.expected(symbol)
-            self.assertEqual((int(row["count"]), row["first"], row["last"]),
-                             (len(expected), rfc3339(expected[0][0]), rfc3339(expected[-1][0])))
+            self.assertEqual(
+                (int(row["count"]), row["first"], row["last"]),
+                (len(expected), rfc3339(expected[0][0]), rfc3339(expected[-1][0])),
+            )
         lines = [json.loads(line) for line in self.call("symbols", "--format", "json").splitlines()]
-        self.assertEqual({line["symbol"]: line["count"] for line in lines},
-                         {symbol: int(row["count"]) for symbol, row in got.items()})
+        self.assertEqual(
+            {line["symbol"]: line["count"] for line in lines},
+            {symbol: int(row["count"]) for symbol, row in got.items()},
+        )
 
     def test_unknown_symbols_get_a_hint(self):
         for subcommand in ("recent", "range"):
@@ -249,9 +312,11 @@ class SqlTest(StoreTest):
         super().setUpClass()
         cls.mirror = sqlite3.connect(":memory:")
         cls.addClassCleanup(cls.mirror.close)
-        cls.mirror.execute("CREATE TABLE ticks(id INTEGER, symbol TEXT, timestamp INTEGER, bid REAL, ask REAL,"
-                           " spread REAL, lp_source TEXT, created_at INTEGER, timestamp_ns INTEGER, bid_size REAL,"
-                           " ask_size REAL, flags INTEGER)")
+        cls.mirror.execute(
+            "CREATE TABLE ticks(id INTEGER, symbol TEXT, timestamp INTEGER, bid REAL, ask REAL,"
+            " spread REAL, lp_source TEXT, created_at INTEGER, timestamp_ns INTEGER, bid_size REAL,"
+            " ask_size REAL, flags INTEGER)"
+        )
         insert = f"INSERT INTO ticks VALUES({','.join('?' * 12)})"
         for path in sorted((cls.store / "db").rglob("ticks_*.db")):
             with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as day:
@@ -267,13 +332,15 @@ class SqlTest(StoreTest):
         self.assertEqual(self.mirror.execute("SELECT COUNT(*) FROM ticks").fetchone()[0], len(self.rows))
 
     def test_like_one_table(self):
-        for query in ["SELECT COUNT(*) AS c FROM ticks", "SELECT * FROM ticks ORDER BY id",
-                      "SELECT symbol, COUNT(*) AS c, MIN(timestamp) AS a, MAX(timestamp) AS b FROM ticks GROUP BY 1",
-                      "SELECT lp_source, COUNT(DISTINCT symbol) AS c FROM ticks GROUP BY 1 ORDER BY 1",
-                      "SELECT a.id, b.id AS other FROM ticks a JOIN ticks b ON a.symbol = b.symbol AND"
-                      " a.timestamp_ns = b.timestamp_ns WHERE a.id < b.id ORDER BY 1, 2",
-                      "SELECT id FROM ticks WHERE symbol IN (SELECT symbol FROM ticks WHERE bid > ask)"
-                      " ORDER BY timestamp_ns, id"]:
+        for query in [
+            "SELECT COUNT(*) AS c FROM ticks",
+            "SELECT * FROM ticks ORDER BY id",
+            "SELECT symbol, COUNT(*) AS c, MIN(timestamp) AS a, MAX(timestamp) AS b FROM ticks GROUP BY 1",
+            "SELECT lp_source, COUNT(DISTINCT symbol) AS c FROM ticks GROUP BY 1 ORDER BY 1",
+            "SELECT a.id, b.id AS other FROM ticks a JOIN ticks b ON a.symbol = b.symbol AND"
+            " a.timestamp_ns = b.timestamp_ns WHERE a.id < b.id ORDER BY 1, 2",
+            "SELECT id FROM ticks WHERE symbol IN (SELECT symbol FROM ticks WHERE bid > ask) ORDER BY timestamp_ns, id",
+        ]:
             self.same(query)
 
     def test_conditions_that_are_pushed_down(self):
@@ -282,26 +349,50 @@ class SqlTest(StoreTest):
 
         def value(column):
             at = chance.choice(self.rows)[0] // (10**6 if column == "timestamp" else 1) + chance.choice([-1, 0, 0, 1])
-            odd = [f"{at}.5", f"{at / 1.0!r}", f"'{at}'", "NULL", "'abc'", "1e30", "-1e30", "9223372036854775807",
-                   "-9223372036854775808"]
+            odd = [
+                f"{at}.5",
+                f"{at / 1.0!r}",
+                f"'{at}'",
+                "NULL",
+                "'abc'",
+                "1e30",
+                "-1e30",
+                "9223372036854775807",
+                "-9223372036854775808",
+            ]
             return chance.choice([f"{at}"] * 6 + odd)
 
         def term():
             column = chance.choice(["timestamp", "timestamp_ns"])
             name = chance.choice(symbols + ["nothing", "eurusd"]).replace("'", "''")
-            return chance.choice([
-                f"symbol = '{name}'", f"symbol = '{name}' COLLATE NOCASE", f"symbol IN ('{name}', 'EURUSD')",
-                f"symbol > '{name}'", "bid IS NULL", f"{column} BETWEEN {value(column)} AND {value(column)}",
-                f"{column} {chance.choice(['=', '<', '<=', '>', '>=', 'IS'])} {value(column)}",
-                f"({column} < {value(column)} OR symbol = '{name}')"])
+            return chance.choice(
+                [
+                    f"symbol = '{name}'",
+                    f"symbol = '{name}' COLLATE NOCASE",
+                    f"symbol IN ('{name}', 'EURUSD')",
+                    f"symbol > '{name}'",
+                    "bid IS NULL",
+                    f"{column} BETWEEN {value(column)} AND {value(column)}",
+                    f"{column} {chance.choice(['=', '<', '<=', '>', '>=', 'IS'])} {value(column)}",
+                    f"({column} < {value(column)} OR symbol = '{name}')",
+                ]
+            )
 
-        orders = ["timestamp_ns, id", "timestamp_ns DESC, id DESC", "timestamp, timestamp_ns, id", "timestamp, id",
-                  "timestamp DESC, timestamp_ns, id", "id"]
+        orders = [
+            "timestamp_ns, id",
+            "timestamp_ns DESC, id DESC",
+            "timestamp, timestamp_ns, id",
+            "timestamp, id",
+            "timestamp DESC, timestamp_ns, id",
+            "id",
+        ]
         for _ in range(150):
             where = " AND ".join(term() for _ in range(chance.randint(1, 3)))
             self.same(f"SELECT COUNT(*) AS c, SUM(id) AS s, MAX(ask) AS m FROM ticks WHERE {where}")
-            self.same(f"SELECT id, symbol, bid, timestamp_ns FROM ticks WHERE {where} ORDER BY {chance.choice(orders)}"
-                      f" LIMIT {chance.choice([3, 1000])}")
+            self.same(
+                f"SELECT id, symbol, bid, timestamp_ns FROM ticks WHERE {where} ORDER BY {chance.choice(orders)}"
+                f" LIMIT {chance.choice([3, 1000])}"
+            )
 
     def test_days_and_symbols(self):
         days = self.table("sql", "SELECT * FROM days")
@@ -310,8 +401,13 @@ class SqlTest(StoreTest):
         for day in days:
             self.assertEqual(os.path.getsize(day["path"]), int(day["bytes"]))
         symbols = self.table("sql", "SELECT symbol, count FROM symbols ORDER BY symbol")
-        self.assertEqual(symbols, [{"symbol": row["symbol"], "count": row["count"]}
-                                   for row in sorted(self.table("symbols"), key=lambda row: row["symbol"])])
+        self.assertEqual(
+            symbols,
+            [
+                {"symbol": row["symbol"], "count": row["count"]}
+                for row in sorted(self.table("symbols"), key=lambda row: row["symbol"])
+            ],
+        )
 
     def test_several_statements_from_stdin(self):
         text = "SELECT 1 AS a;\n-- a remark\nSELECT 'x,y' AS b, NULL AS c;\n"
@@ -319,26 +415,39 @@ class SqlTest(StoreTest):
         self.assertEqual(out, 'a\n1\nb,c\n"x,y",\n')
 
     def test_formats(self):
-        query = "SELECT 1.5 AS \"a b\", 'q\"' AS t, NULL AS n, 1e999 AS inf"
+        query = 'SELECT 1.5 AS "a b", \'q"\' AS t, NULL AS n, 1e999 AS inf'
         self.assertEqual(self.call("sql", "--format", "csv", query), 'a b,t,n,inf\n1.5,"q""",,inf\n')
-        self.assertEqual(json.loads(self.call("sql", "--format", "json", query)),
-                         {"a b": 1.5, "t": 'q"', "n": None, "inf": "inf"})
+        self.assertEqual(
+            json.loads(self.call("sql", "--format", "json", query)), {"a b": 1.5, "t": 'q"', "n": None, "inf": "inf"}
+        )
         self.assertEqual(self.call("sql", "--format", "table", "SELECT 'a' || char(27) || char(10) AS x"), "x\na??\n")
         wide = "SELECT char(155) || '2J' || char(160) AS x"  # CSI as one character, and the first that is none
         self.assertEqual(self.call("sql", "--format", "table", wide), "x\n?2J\u00a0\n")
 
     def test_json_stays_json_whatever_the_bytes(self):
-        query = ("SELECT x'00ff22' AS b, x'' AS none, CAST(x'61ff62c3' AS TEXT) AS t, CAST(x'eda080f4908080' AS TEXT) AS u,"
-                 " 'Ωμ€😀' AS v, CAST(x'410042' AS TEXT) AS z")
+        query = (
+            "SELECT x'00ff22' AS b, x'' AS none, CAST(x'61ff62c3' AS TEXT) AS t, CAST(x'eda080f4908080' AS TEXT) AS u,"
+            " 'Ωμ€😀' AS v, CAST(x'410042' AS TEXT) AS z"
+        )
         expected = {"b": "00ff22", "none": "", "t": "a\ufffdb\ufffd", "u": "\ufffd" * 7, "v": "Ωμ€😀", "z": "A\0B"}
         self.assertEqual(json.loads(self.call("sql", "--format", "json", query)), expected)
         for form in ("csv", "table"):
             self.assertEqual(self.call("sql", "--format", form, "SELECT x'00ff22' AS b"), "b\n00ff22\n")
 
     def test_reads_only(self):
-        for statement in ["DELETE FROM ticks", "INSERT INTO days VALUES(1)", "CREATE TABLE t(a)", "DROP TABLE days",
-                          "ATTACH 'x.db' AS x", "PRAGMA journal_mode = WAL", "VACUUM", "UPDATE ticks SET bid = 1",
-                          "BEGIN", "CREATE TEMP TABLE t(a)", "SELECT load_extension('x')"]:
+        for statement in [
+            "DELETE FROM ticks",
+            "INSERT INTO days VALUES(1)",
+            "CREATE TABLE t(a)",
+            "DROP TABLE days",
+            "ATTACH 'x.db' AS x",
+            "PRAGMA journal_mode = WAL",
+            "VACUUM",
+            "UPDATE ticks SET bid = 1",
+            "BEGIN",
+            "CREATE TEMP TABLE t(a)",
+            "SELECT load_extension('x')",
+        ]:
             self.call("sql", statement, code=1)
             self.assertEqual(len(self.stderr.splitlines()), 1, statement)
         self.same("SELECT COUNT(*) AS c FROM ticks")
@@ -357,13 +466,17 @@ class StatsTest(StoreTest):
     def test_json(self):
         stats = json.loads(self.call("stats", "--format", "json"))
         times = [row[0] for row in self.rows]
-        self.assertEqual((stats["quotes"], stats["symbols"], stats["sqlite_days"], stats["sqlite_quotes"]),
-                         (len(self.rows), len({row[1] for row in self.rows}), 3, len(self.rows)))
+        self.assertEqual(
+            (stats["quotes"], stats["symbols"], stats["sqlite_days"], stats["sqlite_quotes"]),
+            (len(self.rows), len({row[1] for row in self.rows}), 3, len(self.rows)),
+        )
         self.assertEqual((stats["first"], stats["last"]), (rfc3339(min(times)), rfc3339(max(times))))
         last = self.table("sql", "SELECT MAX(id) AS id FROM ticks")[0]["id"]
         self.assertEqual(stats["sqlite_last_seq"], int(last))
-        self.assertEqual({row["name"]: row["value"] for row in self.table("stats")},
-                         {name: str(value) for name, value in stats.items()})
+        self.assertEqual(
+            {row["name"]: row["value"] for row in self.table("stats")},
+            {name: str(value) for name, value in stats.items()},
+        )
 
     def test_prometheus(self):
         text = self.call("stats", "--format", "prometheus", "--per-symbol")
@@ -415,8 +528,10 @@ class DoctorTest(StoreTest):
         for options in [(), ("--full",)]:
             done, days = self.doctor(self.store, *options)
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertEqual([(day["day"], day["status"]) for day in days],
-                             [("2026-01-18", "ok"), ("2026-01-19", "ok"), ("2026-01-21", "ok")])
+            self.assertEqual(
+                [(day["day"], day["status"]) for day in days],
+                [("2026-01-18", "ok"), ("2026-01-19", "ok"), ("2026-01-21", "ok")],
+            )
             self.assertIn("no writer has the store open", done.stderr)
 
     def test_damaged_days_are_named_and_the_others_work(self):
@@ -446,10 +561,15 @@ class DoctorTest(StoreTest):
     def test_sql_reads_no_file_that_is_not_that_days(self):
         """An empty file, one of another day, one without the view: named, and the other days answer."""
         first = (self.store / "db/2026/01/ticks_2026-01-18.db").read_bytes()
-        changes = {"empty": None, "no tables": ["PRAGMA application_id = 0x544b5331", "PRAGMA user_version = 1"],
-                   "no view": ["DROP VIEW ticks"], "no application_id": ["PRAGMA application_id = 0"],
-                   "another day": [], "no day": ["DELETE FROM meta WHERE key = 'day'"],
-                   "newer": ["PRAGMA user_version = 2"]}
+        changes = {
+            "empty": None,
+            "no tables": ["PRAGMA application_id = 0x544b5331", "PRAGMA user_version = 1"],
+            "no view": ["DROP VIEW ticks"],
+            "no application_id": ["PRAGMA application_id = 0"],
+            "another day": [],
+            "no day": ["DELETE FROM meta WHERE key = 'day'"],
+            "newer": ["PRAGMA user_version = 2"],
+        }
         for damage, statements in changes.items():
             store = self.copy()
             path = store / "db/2026/01/ticks_2026-01-20.db"
@@ -490,14 +610,16 @@ class DoctorTest(StoreTest):
         fill(store, [(START + day * DAY, "EURUSD", day + 1, 20, 0, 0, "") for day in range(9)])
         days = [f"2026-01-{18 + day}" for day in range(9)]
         for damaged in (2, 7):
-            for day in days[1:1 + damaged]:
+            for day in days[1 : 1 + damaged]:
                 (store / f"db/2026/01/ticks_{day}.db").write_text("no database " * 1000)
             done = run("recent", "--store", store, "EURUSD", "-n", "9")
             self.assertEqual(done.returncode, 1)
-            self.assertEqual([row["bid"] for row in csv.DictReader(io.StringIO(done.stdout))],
-                             [str(day + 1) for day in range(9) if not 1 <= day <= damaged])
+            self.assertEqual(
+                [row["bid"] for row in csv.DictReader(io.StringIO(done.stdout))],
+                [str(day + 1) for day in range(9) if not 1 <= day <= damaged],
+            )
             named = [day for day in days if f"ticks_{day}.db" in done.stderr]
-            self.assertEqual(named, days[1:1 + damaged][-5:], done.stderr)
+            self.assertEqual(named, days[1 : 1 + damaged][-5:], done.stderr)
             self.assertEqual("and 2 more damaged days" in done.stderr, damaged == 7)
             self.assertEqual(len(done.stderr.splitlines()), min(damaged, 6))
         done = run("recent", "--store", store, "EURUSD", "-n", "1")
@@ -507,9 +629,18 @@ class DoctorTest(StoreTest):
         store = self.copy()
         day = store / "db/2026/01/ticks_2026-01-19.db"
         (store / "db/2026/02").mkdir()
-        strays = ["db/2026/02/ticks_2026-01-19.db", "db/notes.txt", "db/2026/13x", "db/2026/01/copy.db",
-                  "db/2026/01/ticks_2026-01-22.db-wal", "db/2026/01/ticks_2026-02-30.db", "json/EURUSD/2026-01.jsonl",
-                  "json/EURUSD/2026-01-19.json", "json/EUR USD", "json/stray.jsonl"]
+        strays = [
+            "db/2026/02/ticks_2026-01-19.db",
+            "db/notes.txt",
+            "db/2026/13x",
+            "db/2026/01/copy.db",
+            "db/2026/01/ticks_2026-01-22.db-wal",
+            "db/2026/01/ticks_2026-02-30.db",
+            "json/EURUSD/2026-01.jsonl",
+            "json/EURUSD/2026-01-19.json",
+            "json/EUR USD",
+            "json/stray.jsonl",
+        ]
         (store / "json/EURUSD").mkdir(parents=True)
         for stray in strays:
             shutil.copy(day, store / stray)
@@ -543,9 +674,18 @@ class DoctorTest(StoreTest):
         os.chmod(store / "lock", 0o600)
         command = pathlib.Path(self.scratch.name) / "tickstore"
         shutil.copy(COMMAND, command)
+
         def as_nobody():
-            return subprocess.run([command, "doctor", "--store", store], capture_output=True, text=True, timeout=60,
-                                  user=65534, group=65534, extra_groups=[])
+            return subprocess.run(
+                [command, "doctor", "--store", store],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                user=65534,
+                group=65534,
+                extra_groups=[],
+            )
+
         try:
             done = as_nobody()
         except PermissionError:
@@ -601,8 +741,13 @@ class DoctorTest(StoreTest):
             done = run("doctor", "--store", path)
             self.assertEqual(done.returncode, 1)
             self.assertIn("to do:", done.stderr)
-            for subcommand in [("symbols",), ("stats",), ("range", "EURUSD"), ("recent", "EURUSD"),
-                               ("sql", "SELECT 1")]:
+            for subcommand in [
+                ("symbols",),
+                ("stats",),
+                ("range", "EURUSD"),
+                ("recent", "EURUSD"),
+                ("sql", "SELECT 1"),
+            ]:
                 done = run(subcommand[0], "--store", path, *subcommand[1:])
                 self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), subcommand)
 
@@ -623,26 +768,53 @@ class MannersTest(StoreTest):
         self.assertRegex(run("--version").stdout, r"^tickstore \d+\.\d+\.\d+\n$")
 
     def test_wrong_usage_is_one_line_and_exit_code_2(self):
-        for arguments in [("nothing",), ("--nothing",), ("help", "nothing"), ("range",), ("range", "A", "B"),
-                          ("recent",), ("range", "EURUSD", "--nothing"), ("range", "EURUSD", "--from"),
-                          ("range", "EURUSD", "-x"),
-                          ("range", "EURUSD", "--from", "yesterday"), ("range", "EURUSD", "--to", "2026-02-30"),
-                          ("range", "EURUSD", "--from", "5 s"), ("range", "EURUSD", "--from", "99999999999999s"),
-                          ("range", "EURUSD", "--from", "2026-01-02", "--to", "2026-01-01"),
-                          ("range", "EURUSD", "--limit", "0"), ("range", "EURUSD", "--limit", "-1"),
-                          ("range", "EURUSD", "--limit", "9223372036854775808"), ("range", "EURUSD", "--desc=1"),
-                          ("range", "EURUSD", "--format", "xml"), ("range", "EURUSD", "--format", "prometheus"),
-                          ("recent", "EURUSD", "-n", "0"), ("recent", "EURUSD", "-n", "4294967296"), ("sql",),
-                          ("sql", "SELECT 1", "SELECT 2"), ("stats", "x"), ("symbols", "x"), ("doctor", "x"),
-                          ("demo", "--seconds", "0"), ("demo", "--rate", "x"), ("demo", "--symbols", "0"),
-                          ("demo", "x")]:
+        for arguments in [
+            ("nothing",),
+            ("--nothing",),
+            ("help", "nothing"),
+            ("range",),
+            ("range", "A", "B"),
+            ("recent",),
+            ("range", "EURUSD", "--nothing"),
+            ("range", "EURUSD", "--from"),
+            ("range", "EURUSD", "-x"),
+            ("range", "EURUSD", "--from", "yesterday"),
+            ("range", "EURUSD", "--to", "2026-02-30"),
+            ("range", "EURUSD", "--from", "5 s"),
+            ("range", "EURUSD", "--from", "99999999999999s"),
+            ("range", "EURUSD", "--from", "2026-01-02", "--to", "2026-01-01"),
+            ("range", "EURUSD", "--limit", "0"),
+            ("range", "EURUSD", "--limit", "-1"),
+            ("range", "EURUSD", "--limit", "9223372036854775808"),
+            ("range", "EURUSD", "--desc=1"),
+            ("range", "EURUSD", "--format", "xml"),
+            ("range", "EURUSD", "--format", "prometheus"),
+            ("recent", "EURUSD", "-n", "0"),
+            ("recent", "EURUSD", "-n", "4294967296"),
+            ("sql",),
+            ("sql", "SELECT 1", "SELECT 2"),
+            ("stats", "x"),
+            ("symbols", "x"),
+            ("doctor", "x"),
+            ("demo", "--seconds", "0"),
+            ("demo", "--rate", "x"),
+            ("demo", "--symbols", "0"),
+            ("demo", "x"),
+        ]:
             done = run(*arguments, env={"TICKSTORE_PATH": str(self.store)})
             self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
             self.assertEqual(len(done.stderr.splitlines()), 1, arguments)
 
     def test_times_that_cannot_be_given(self):
-        out = ["9999-01-01", "1677-09-21", "2262-04-12T00:00:00Z", "0000-02-29", "99999999999999s", "-9300000000000000us",
-               "99999999999999999999"]
+        out = [
+            "9999-01-01",
+            "1677-09-21",
+            "2262-04-12T00:00:00Z",
+            "0000-02-29",
+            "99999999999999s",
+            "-9300000000000000us",
+            "99999999999999999999",
+        ]
         for text in [*out, "yesterday", "2026-02-30", "2026-02-29", "9999-02-29", "9999-13-01", "5 s", "5h", "", "-"]:
             done = run("range", "EURUSD", "--to=" + text, env={"TICKSTORE_PATH": str(self.store)})
             self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (2, "", 1), text)
@@ -659,11 +831,21 @@ class MannersTest(StoreTest):
 
     def test_reading_changes_nothing(self):
         def state():
-            return sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in self.store.rglob("*")
-                          if not path.name.endswith("-shm") and path.is_file())
+            return sorted(
+                (str(path), path.stat().st_size, path.stat().st_mtime_ns)
+                for path in self.store.rglob("*")
+                if not path.name.endswith("-shm") and path.is_file()
+            )
+
         before = state()
-        for arguments in [("symbols",), ("stats",), ("recent", "EURUSD"), ("range", "EURUSD"), ("doctor", "--full"),
-                          ("sql", "SELECT COUNT(*) FROM ticks")]:
+        for arguments in [
+            ("symbols",),
+            ("stats",),
+            ("recent", "EURUSD"),
+            ("range", "EURUSD"),
+            ("doctor", "--full"),
+            ("sql", "SELECT COUNT(*) FROM ticks"),
+        ]:
             self.call(*arguments)
         self.assertEqual(state(), before)
 
@@ -689,7 +871,6 @@ class DualTest(unittest.TestCase):
             stats = json.loads(run("stats", "--store", f"{scratch}/dual", "--format", "json").stdout)
             self.assertEqual((stats["quotes"], stats["sqlite_quotes"]), (len(rows), len(rows)))
             self.assertGreater(stats["json_files"], 3)
-
 
     def test_doctor_compares_the_sinks(self):
         with tempfile.TemporaryDirectory(prefix="read-") as scratch:
@@ -732,8 +913,7 @@ class DualTest(unittest.TestCase):
             query = "SELECT COUNT(*) AS c FROM ticks"
             done = run("sql", "--store", store, query + " AS a JOIN (SELECT 1) AS b")
             self.assertEqual((done.returncode, done.stdout), (1, "c\n802\n"))
-            self.assertEqual(done.stderr,
-                             "tickstore sql: 2026-01-19 is held as JSON only and is not in sql's answer\n")
+            self.assertEqual(done.stderr, "tickstore sql: 2026-01-19 is held as JSON only and is not in sql's answer\n")
             for other in ("SELECT 1", f"{query} WHERE timestamp_ns < {START + DAY}", "SELECT * FROM symbols"):
                 self.assertEqual(run("sql", "--store", store, other).returncode, 0, other)
             done = run("sql", "--store", store, "SELECT day, path IS NULL, quotes, problem FROM days")
@@ -772,8 +952,11 @@ class LiveTest(unittest.TestCase):
     def test_reading_beside_a_writer_and_after_its_death(self):
         with tempfile.TemporaryDirectory(prefix="live-") as scratch:
             store = pathlib.Path(scratch) / "store"
-            writer = subprocess.Popen([COMMAND, "demo", "--seconds", "120", "--rate", "5000", "--store", store],
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            writer = subprocess.Popen(
+                [COMMAND, "demo", "--seconds", "120", "--rate", "5000", "--store", store],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             try:
                 first = self.wait_for_rows(store, 0)
                 second = self.wait_for_rows(store, first)
@@ -824,8 +1007,19 @@ class RealDataTest(unittest.TestCase):
                 expected.append((int(midnight) * SECOND + int(Decimal(ms) * 1_000_000), float(bid), float(ask)))
         expected = [(rfc3339(ns), bid, ask) for ns, bid, ask in sorted(expected, key=lambda row: row[0])]
         with tempfile.TemporaryDirectory(prefix="real-") as scratch:
-            done = run("import", "--store", f"{scratch}/s", "--format", "lean", "--symbol", symbol, "--utc-offset",
-                       offset, "--quiet", *files)
+            done = run(
+                "import",
+                "--store",
+                f"{scratch}/s",
+                "--format",
+                "lean",
+                "--symbol",
+                symbol,
+                "--utc-offset",
+                offset,
+                "--quiet",
+                *files,
+            )
             self.assertEqual(done.returncode, 0, done.stderr)
             done = run("range", "--store", f"{scratch}/s", symbol)
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -846,8 +1040,17 @@ class RealDataTest(unittest.TestCase):
 class DemoTest(unittest.TestCase):
     def test_counts_are_equal(self):
         with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
-            done = run("demo", "--seconds", "2", "--rate", "20000", "--store", f"{scratch}/s", "--metrics",
-                       f"{scratch}/metrics")
+            done = run(
+                "demo",
+                "--seconds",
+                "2",
+                "--rate",
+                "20000",
+                "--store",
+                f"{scratch}/s",
+                "--metrics",
+                f"{scratch}/metrics",
+            )
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             samples = check_prometheus(self, pathlib.Path(f"{scratch}/metrics").read_text())
             accepted = int(samples["tickstore_quotes_accepted_total"])
@@ -860,8 +1063,9 @@ class DemoTest(unittest.TestCase):
                 day.close()
             self.assertEqual(found, accepted)
             if shutil.which("sqlite3"):
-                self.assertIn(f"OK: {accepted:,} quotes were accepted, and sqlite3 counts {accepted:,} rows",
-                              done.stdout)
+                self.assertIn(
+                    f"OK: {accepted:,} quotes were accepted, and sqlite3 counts {accepted:,} rows", done.stdout
+                )
             else:
                 self.assertIn("There is no sqlite3 shell", done.stdout)
             again = run("demo", "--seconds", "1", "--rate", "2000", "--store", f"{scratch}/s")
@@ -887,8 +1091,13 @@ class DemoTest(unittest.TestCase):
 
     def test_interrupted_it_still_closes_and_counts(self):
         with tempfile.TemporaryDirectory(prefix="demo-") as scratch:
-            demo = subprocess.Popen([COMMAND, "demo", "--seconds", "60", "--rate", "5000"], stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": scratch})
+            demo = subprocess.Popen(
+                [COMMAND, "demo", "--seconds", "60", "--rate", "5000"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TMPDIR": scratch},
+            )
             line = demo.stdout.readline()
             while not line.strip().startswith("1.") and demo.poll() is None:
                 line = demo.stdout.readline()

@@ -37,8 +37,16 @@ class ReadmeTest(unittest.TestCase):
             source = pathlib.Path(directory) / "quickstart.c"
             source.write_text(block("README.md", "c"), encoding="utf-8")
             subprocess.run(
-                [compiler, source, f"-I{SOURCE}/libtickstore/include", f"-L{BUILD}", "-ltickstore", f"-Wl,-rpath,{BUILD}",
-                 "-o", program],
+                [
+                    compiler,
+                    source,
+                    f"-I{SOURCE}/libtickstore/include",
+                    f"-L{BUILD}",
+                    "-ltickstore",
+                    f"-Wl,-rpath,{BUILD}",
+                    "-o",
+                    program,
+                ],
                 check=True,
             )
             done = subprocess.run([program], cwd=directory, capture_output=True, text=True, check=True)

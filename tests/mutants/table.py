@@ -329,7 +329,7 @@ mutant("journal", "holes are taken for losses", "ingest/journal.c", "    else if
 mutant("sinks", "JSON lines before their day is noted", "persist/json_sink.c",
        "  if (noted == 0) noted = tks__json_days_add(&s->unsynced, s->options.layout, g->day);\n", "", "unit/json_sink:*/no_line_without*")
 mutant("sinks", "lines that a crash left are trusted unsynced", "persist/json_file.c", "  return rc == 0 ? tks__fs_sync(fd) : rc;\n}\n\nint tks__json_file_recover",
-       "  return rc;\n}\n\nint tks__json_file_recover", "fault/power:*/nothing_durable_is_lost", env={"TKS_POWER_STATES": "1500"}, limit=600)
+       "  return rc;\n}\n\nint tks__json_file_recover", "unit/json_file:*/recovery_is_over_when*")
 mutant("sinks", "a day is let go unsynced", "persist/sqlite_sink.c",
        "  int code = sink->base.durable_on_write ? TKS_OK : tks__dayfile_sync(file, error);\n", "  int code = TKS_OK;\n",
        "unit/sqlite_sink:*/normal_syncs_what_it_closes", "fault/contract:*/a_day_is_synced*")

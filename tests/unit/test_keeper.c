@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/memory.h"
@@ -716,6 +718,39 @@ Test(keeper, a_note_that_was_refused_is_tried_again_until_the_end) {
 }
 
 /* ------------------------------------------------------------------- in memory */
+
+#ifdef MADV_POPULATE_WRITE
+static void expect_pages(uint64_t position) {
+  enum { PAGES = 8 };
+  unsigned char in_core[PAGES];
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  const tks__block *block = tks__journal_block(journal, position);
+  cr_assert_geq(block->slot_count * sizeof(tks__slot), PAGES * page);
+  cr_assert_eq(mincore((void *)block->slots, PAGES * page, in_core), 0);
+  for (int i = 0; i < PAGES; i++) cr_assert(in_core[i] & 1, "page %d", i);
+}
+
+/* A put that meets a page fault takes longer than a thousand others. Without the journal, too, and again when memory that was given
+ * back after a burst comes into use. */
+Test(keeper, blocks_have_their_pages_before_a_producer_gets_there) {
+  config.journal = 0;
+  config.queue_records = config.backlog_records = 100000;
+  start();
+  uint64_t block = journal->slot_mask + 1, two_blocks = 2 * block;
+  void *probe = mmap(NULL, block * sizeof(tks__slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  cr_assert_neq(probe, MAP_FAILED);
+  bool known = madvise(probe, block * sizeof(tks__slot), MADV_POPULATE_WRITE) == 0;
+  (void)munmap(probe, block * sizeof(tks__slot));
+  if (!known) cr_skip_test("this kernel cannot populate memory");
+  for (int round = 0; round < 3; round++) {
+    cr_assert(wait_until(has_ahead, &two_blocks));
+    for (uint64_t p = tks__journal_tail(journal); p < atomic_load(&journal->room_end); p += block) expect_pages(p);
+    cr_assert(wait_until(is_full, NULL));
+    release_all(); /* more than is kept ready: most of it goes back to the system */
+  }
+  (void)stop();
+}
+#endif
 
 Test(keeper, in_memory_there_is_room_for_queue_and_backlog_and_no_file) {
   static const uint32_t sizes[][2] = {{16, 0}, {16, 100}, {1000, 0}, {10000, 100000}};

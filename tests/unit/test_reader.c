@@ -9,12 +9,15 @@
 
 #include "base/fs.h"
 #include "base/memory.h"
+#include "base/utc.h"
 #include "support/faults.h"
+#include "support/random.h"
 #include "support/scratch.h"
 #include "support/stores.h"
 
 static char *dir;
 static tks__layout layout;
+static tks__calendar *calendar;
 static tks__symbols symbols;
 static tks__reader reader;
 static uint32_t eurusd, gbpusd;
@@ -25,12 +28,15 @@ static void set_up(void) {
   cr_assert_eq(tks__symbols_init(&symbols, 10), TKS_OK);
   cr_assert_eq(tks__names_intern(&symbols.names, "EUR/USD", 7, &eurusd), TKS_OK);
   cr_assert_eq(tks__names_intern(&symbols.names, "GBPUSD", 6, &gbpusd), TKS_OK);
-  reader = (tks__reader){.layout = &layout, .symbols = &symbols, .primary = TKS_SQLITE};
+  calendar = tks__calendar_new(&layout);
+  cr_assert_not_null(calendar);
+  reader = (tks__reader){.layout = &layout, .calendar = calendar, .symbols = &symbols, .primary = TKS_SQLITE};
 }
 
 static void tear_down(void) {
   atomic_store(&tks__fs_fault, NULL);
   (void)allocations_work();
+  tks__calendar_free(calendar);
   tks__symbols_deinit(&symbols);
   scratch_remove(dir);
 }
@@ -72,6 +78,63 @@ static void expect(uint32_t symbol, int32_t first, int32_t last, size_t count, c
     cr_assert_eq(days.days[i].sink, want[i].sink, "day %d", want[i].day);
   }
   tks__free(days.days);
+}
+
+/* What a walk gives is what the list of all days has, in either direction, month by month. */
+static void expect_walk(uint32_t symbol, int32_t first, int32_t last) {
+  tks__reader_days all;
+  cr_assert_eq(tks__reader_list(&reader, symbol, first, last, &all, NULL), TKS_OK);
+  for (int descending = 0; descending < 2; descending++) {
+    tks__reader_walk walk;
+    tks__reader_walk_begin(&walk, symbol, first, last, descending);
+    size_t seen = 0;
+    int last_month = -1;
+    for (bool over = false; !over;) {
+      tks__reader_days days;
+      cr_assert_eq(tks__reader_walk_next(&reader, &walk, &days, NULL), TKS_OK);
+      over = days.count == 0;
+      cr_assert(!over || tks__reader_walk_over(&walk));
+      for (size_t i = 0; i < days.count; i++) {
+        size_t from = descending ? all.count - seen - days.count : seen;
+        cr_assert_lt(from + i, all.count);
+        const tks__reader_day *want = &all.days[from + i];
+        cr_assert_eq(days.days[i].day, want->day);
+        cr_assert_eq(days.days[i].sink, want->sink);
+        cr_assert_eq(days.days[i].also_json, want->also_json);
+        int year, month, mday;
+        tks__utc_date(days.days[i].day, &year, &month, &mday);
+        cr_assert(i == 0 ? month != last_month : month == last_month);
+        last_month = month;
+      }
+      seen += days.count;
+      tks__free(days.days);
+    }
+    cr_assert_eq(seen, all.count, "%zu of %zu", seen, all.count);
+  }
+  tks__free(all.days);
+}
+
+Test(reader, a_walk_gives_the_days_of_the_list) {
+  test_random dice = random_new();
+  for (int i = 0; i < 60; i++) {
+    int32_t day = (int32_t)random_below(&dice, 1500) - 700;
+    uint64_t where = random_below(&dice, 3);
+    if (where != 1) make_sqlite(day);
+    if (where != 0) make_json(random_below(&dice, 2) == 0 ? eurusd : gbpusd, day);
+  }
+  char empty[TKS__PATH_MAX];
+  tks__layout_db_dir(&layout, 1971, 6, empty);
+  make_dirs(empty);
+  tks__layout_db_dir(&layout, 1950, 0, empty);
+  make_dirs(empty);
+  for (int i = 0; i < 200; i++) {
+    reader.primary = random_below(&dice, 2) == 0 ? TKS_SQLITE : TKS_JSON;
+    reader.mixed = random_below(&dice, 2) == 0;
+    int32_t first = (int32_t)random_below(&dice, 1700) - 800;
+    expect_walk(eurusd, first, first + (int32_t)random_below(&dice, 900));
+  }
+  expect_walk(gbpusd, tks__utc_day(TKS_TIME_MIN), tks__utc_day(TKS_TIME_MAX - 1));
+  expect_walk(gbpusd, 3, 2);
 }
 
 Test(reader, an_empty_store_has_no_days) { expect(0, INT32_MIN, INT32_MAX, 0, NULL); }
@@ -119,6 +182,39 @@ Test(reader, failures_are_reported) {
     bool failed = allocations_work();
     cr_assert_eq(code, failed ? TKS_ENOMEM : TKS_OK, "%d", code);
     cr_assert_eq(days.count, failed ? 0 : 2);
+    tks__free(days.days);
+    if (!failed) break;
+  }
+}
+
+static int64_t too_early(void) { return INT64_MIN / 2; }
+
+Test(reader, a_walk_that_failed_goes_on_where_it_was) {
+  calendar->now_ns = too_early; /* nothing is remembered */
+  make_sqlite(100);
+  make_sqlite(200);
+  make_json(eurusd, 101);
+  tks__reader_walk walk;
+  tks__reader_days days;
+  tks_error error;
+  tks__reader_walk_begin(&walk, eurusd, 0, 1000, true);
+  cr_assert_eq(tks__reader_walk_next(&reader, &walk, &days, &error), TKS_OK);
+  cr_assert(days.count == 1 && days.days[0].day == 200);
+  tks__free(days.days);
+  atomic_store(&tks__fs_fault, fail_lists);
+  cr_assert_eq(tks__reader_walk_next(&reader, &walk, &days, &error), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, dir), "%s", error.message);
+  cr_assert_null(days.days);
+  atomic_store(&tks__fs_fault, NULL);
+  const tks__reader_walk before = walk;
+  for (uint64_t n = 0;; n++) {
+    walk = before;
+    fail_allocation(n);
+    int code = tks__reader_walk_next(&reader, &walk, &days, &error);
+    bool failed = allocations_work();
+    cr_assert(code == TKS_OK || (failed && code == TKS_ENOMEM), "%d", code);
+    cr_assert_eq(days.count, code == TKS_OK ? 2 : 0);
+    if (code != TKS_OK) cr_assert_eq(memcmp(&walk, &before, sizeof walk), 0);
     tks__free(days.days);
     if (!failed) break;
   }

@@ -131,7 +131,7 @@ Test(recent, a_symbol_that_lives_in_its_ring_only) {
   cr_assert(listed);
 }
 
-/* ------------------------------------------------------------ damaged days */
+/* ------------------------------------------------------------ latest of all */
 
 static void make_days(uint32_t days) {
   tks_config config = store_config(TKS_SQLITE);
@@ -141,6 +141,59 @@ static void make_days(uint32_t days) {
   store_close(store);
   store = NULL;
 }
+
+static _Atomic int disk_reads;
+
+static int count_reads(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op == TKS__FS_LIST || op == TKS__FS_READ) atomic_fetch_add(&disk_reads, 1);
+  return 0;
+}
+
+Test(recent, the_latest_of_all_are_looked_up_on_disk_once) {
+  make_days(2); /* A on day 0, B on day 1 */
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_quote quotes[4];
+  size_t total;
+  cr_assert_eq(tks_latest_all(store, quotes, 4, &total, NULL), TKS_OK);
+  cr_assert_eq(total, 2);
+  atomic_store(&tks__fs_fault, count_reads);
+  uint32_t id = store_symbol(store, "NEW");
+  (void)store_put(store, 2, STORE_NOON, 5, 6);
+  (void)store_put(store, id, STORE_NOON, 7, 8);
+  (void)store_symbol(store, "SILENT");
+  cr_assert_eq(tks_latest_all(store, quotes, 4, &total, NULL), TKS_OK);
+  cr_assert_eq(atomic_load(&disk_reads), 0);
+  cr_assert_eq(total, 3);
+  cr_assert(quotes[0].symbol == 1 && quotes[0].ts_ns == STORE_NOON + 9);
+  cr_assert(quotes[1].symbol == 2 && quotes[1].bid == 5);
+  cr_assert(quotes[2].symbol == id && quotes[2].bid == 7);
+  atomic_store(&tks__fs_fault, NULL);
+}
+
+/* Somebody else writes what a store reads that is open for reading only. */
+Test(recent, a_reader_looks_every_time) {
+  make_days(1);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_config reading = config;
+  reading.read_only = 1;
+  tks_store *reader;
+  tks_quote quotes[4];
+  size_t total;
+  cr_assert_eq(tks_open(dir, strlen(dir), &reading, &reader, NULL), TKS_OK);
+  for (int i = 0; i < 3; i++) {
+    (void)store_put(store, 1, STORE_NOON + 100 + i, 5 + i, 6 + i);
+    store_flush(store);
+    cr_assert_eq(tks_latest_all(reader, quotes, 4, &total, NULL), TKS_OK);
+    cr_assert_eq(total, 1);
+    cr_assert_eq(quotes[0].bid, 5 + i);
+  }
+  cr_assert_eq(tks_close(reader, NULL), TKS_OK);
+}
+
+/* ------------------------------------------------------------ damaged days */
 
 Test(recent, a_damaged_day_is_told_and_the_others_are_given) {
   make_days(5); /* A on days 0, 2, 4; B on 1, 3 */

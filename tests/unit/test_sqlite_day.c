@@ -374,7 +374,7 @@ Test(sqlite_day, nonsense_in_the_key) {
   } cases[] = {
       {"ts_sub_ns = ts_sub_ns + 1000000", true}, {"ts_sub_ns = -1", true},    {"ts_sub_ns = 0.5", true},
       {"ts_ms = ts_ms + 86400000", true},        {"ts_ms = ts_ms / 2", true}, {"seq = -7", true},
-      {"ts_ms = ts_ms || 'x'", false},           {"seq = 7 || 'x'", false},   {"ts_ms = 9223372036854775807", false},
+      {"ts_ms = ts_ms || 'x'", false},           {"seq = 7 || 'x'", true},    {"ts_ms = 9223372036854775807", false},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     cr_assert_eq(remove(path), 0);

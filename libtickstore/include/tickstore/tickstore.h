@@ -383,7 +383,8 @@ TKS_API int tks_recent(tks_store *store, uint32_t symbol, size_t n, tks_quote *q
  * time on disk. Codes: as tks_recent, TKS_ENOTFOUND. */
 TKS_API int tks_latest(tks_store *store, uint32_t symbol, tks_quote *quote, tks_error *error);
 
-/* The same for every symbol that has one, ordered by id, up to `capacity`; *total is how many there are. */
+/* The same for every symbol that has one, ordered by id, up to `capacity`; *total is how many there are. The first call in a store that
+ * is open for writing looks up on disk what has not arrived since it was opened; once that has succeeded, calls do not read the disk. */
 TKS_API int tks_latest_all(tks_store *store, tks_quote *quotes, size_t capacity, size_t *total, tks_error *error);
 
 #define TKS_RANGE_DESCENDING 0x1u

@@ -7,6 +7,9 @@
 int64_t tks__clock_now_ns(void);       /* CLOCK_REALTIME, or what a test has put in its place */
 int64_t tks__clock_monotonic_ns(void); /* CLOCK_MONOTONIC, likewise */
 
+/* CLOCK_REALTIME even then: what file systems date their changes by. */
+int64_t tks__clock_files_ns(void);
+
 /* For tests: replaces the calendar clock; NULL puts the real one back. */
 extern int64_t (*_Atomic tks__clock_override)(void);
 

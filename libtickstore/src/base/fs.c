@@ -249,6 +249,18 @@ void tks__fs_names_free(tks__fs_names *names) {
   *names = (tks__fs_names){0};
 }
 
+static int64_t ns_of(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
+
+int tks__fs_stamp_of(const char *path, tks__fs_stamp *stamp) {
+  int rc = injected(TKS__FS_READ, path);
+  if (rc != 0) return rc;
+  struct stat st;
+  if (stat(path, &st) != 0) return errno;
+  *stamp = (tks__fs_stamp){
+      .device = st.st_dev, .inode = st.st_ino, .modified_ns = ns_of(st.st_mtim), .changed_ns = ns_of(st.st_ctim)};
+  return 0;
+}
+
 /* ------------------------------------------------------------- whole files */
 
 static int write_synced(const char *path, const void *bytes, size_t length) {

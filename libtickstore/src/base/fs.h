@@ -43,6 +43,14 @@ typedef struct tks__fs_names {
 int tks__fs_list(const char *path, tks__fs_names *names);
 void tks__fs_names_free(tks__fs_names *names);
 
+/* Tells whether a directory is what it was: a change of its names changes the stamp, at the latest after a tick of the clock that the file
+ * system takes its times from. */
+typedef struct tks__fs_stamp {
+  uint64_t device, inode;
+  int64_t modified_ns, changed_ns;
+} tks__fs_stamp;
+int tks__fs_stamp_of(const char *path, tks__fs_stamp *stamp); /* ENOENT when it is not there */
+
 /* Takes or drops the exclusive open-file-description lock of a file. EAGAIN: somebody else has it. */
 int tks__fs_lock(int fd);
 int tks__fs_unlock(int fd);

@@ -137,8 +137,9 @@ static int add_block(tks__keeper *keeper) {
     if (blocks_in_use(keeper) >= keeper->blocks_max) return ENOBUFS;
     int rc = make_segment(keeper, &segment);
     if (rc != 0) return rc;
-    if (keeper->in_files) tks__segment_touch(segment);
   }
+  /* Memory that was given back has to be had again, too. */
+  tks__segment_touch(segment);
   tks__journal_add(&keeper->journal, segment);
   return 0;
 }

@@ -47,6 +47,12 @@ void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]) 
 
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "lock"); }
 
+void tks__layout_db_dir(const tks__layout *layout, int year, int month, char path[TKS__PATH_MAX]) {
+  if (year == 0) below(layout, path, "db");
+  else if (month == 0) below(layout, path, "db/%04d", year);
+  else below(layout, path, "db/%04d/%02d", year, month);
+}
+
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]) {
   char text[TKS__UTC_TEXT_MAX];
   int year, month, mday;
@@ -119,31 +125,46 @@ static int finish(collection *c) {
   return 0;
 }
 
-static void collect_month(collection *c, const tks__layout *layout, int year, int month) {
-  char path[TKS__PATH_MAX];
-  tks__fs_names files;
-  below(layout, path, "db/%04d/%02d", year, month);
-  c->failed = tks__fs_list(path, &files);
-  if (c->failed == ENOTDIR) c->failed = 0; /* a stray file named like a month */
-  for (size_t i = 0; i < files.count; i++) {
-    int32_t day;
-    int y, m, d;
-    if (!day_of_file(files.names[i], DAY_FILE_PREFIX, DAY_FILE_SUFFIX, &day)) continue;
-    tks__utc_date(day, &y, &m, &d);
-    if (y == year && m == month) collect_day(c, day);
+/* What the name of something in ROOT/db, in a year or in a month stands for. */
+static bool number_of(const char *name, int year, int month, int32_t *number) {
+  if (year == 0 || month == 0) {
+    *number = (int32_t)strtol(name, NULL, 10);
+    return is_number(name, year == 0 ? 4 : 2) && *number > 0;
   }
-  tks__fs_names_free(&files);
+  int y, m, mday;
+  if (!day_of_file(name, DAY_FILE_PREFIX, DAY_FILE_SUFFIX, number)) return false;
+  tks__utc_date(*number, &y, &m, &mday);
+  return y == year && m == month;
+}
+
+int tks__layout_list_db(const tks__layout *layout, int year, int month, tks__days *numbers) {
+  *numbers = (tks__days){0};
+  collection c = {.days = numbers, .first = INT32_MIN, .last = INT32_MAX};
+  char path[TKS__PATH_MAX];
+  tks__fs_names names;
+  tks__layout_db_dir(layout, year, month, path);
+  c.failed = tks__fs_list(path, &names);
+  if (c.failed == ENOTDIR && year != 0) c.failed = 0; /* a stray file named like a year or a month */
+  for (size_t i = 0; i < names.count; i++) {
+    int32_t number;
+    if (number_of(names.names[i], year, month, &number)) collect_day(&c, number);
+  }
+  tks__fs_names_free(&names);
+  return finish(&c);
+}
+
+static void collect_month(collection *c, const tks__layout *layout, int year, int month) {
+  tks__days days;
+  c->failed = tks__layout_list_db(layout, year, month, &days);
+  for (size_t i = 0; i < days.count; i++) collect_day(c, days.days[i]);
+  tks__free(days.days);
 }
 
 static void collect_year(collection *c, const tks__layout *layout, int year) {
-  char path[TKS__PATH_MAX];
-  tks__fs_names months;
-  below(layout, path, "db/%04d", year);
-  c->failed = tks__fs_list(path, &months);
-  if (c->failed == ENOTDIR) c->failed = 0;
-  for (size_t i = 0; i < months.count && c->failed == 0; i++)
-    if (is_number(months.names[i], 2)) collect_month(c, layout, year, (int)strtol(months.names[i], NULL, 10));
-  tks__fs_names_free(&months);
+  tks__days months;
+  c->failed = tks__layout_list_db(layout, year, 0, &months);
+  for (size_t i = 0; i < months.count && c->failed == 0; i++) collect_month(c, layout, year, months.days[i]);
+  tks__free(months.days);
 }
 
 int tks__layout_list_days(const tks__layout *layout, int32_t first, int32_t last, tks__days *days) {
@@ -152,16 +173,11 @@ int tks__layout_list_days(const tks__layout *layout, int32_t first, int32_t last
   int first_year, last_year, month, mday;
   tks__utc_date(first, &first_year, &month, &mday);
   tks__utc_date(last, &last_year, &month, &mday);
-  char path[TKS__PATH_MAX];
-  tks__fs_names years;
-  below(layout, path, "db");
-  c.failed = tks__fs_list(path, &years);
-  for (size_t i = 0; i < years.count && c.failed == 0; i++) {
-    if (!is_number(years.names[i], 4)) continue;
-    int year = (int)strtol(years.names[i], NULL, 10);
-    if (year >= first_year && year <= last_year) collect_year(&c, layout, year);
-  }
-  tks__fs_names_free(&years);
+  tks__days years;
+  c.failed = tks__layout_list_db(layout, 0, 0, &years);
+  for (size_t i = 0; i < years.count && c.failed == 0; i++)
+    if (years.days[i] >= first_year && years.days[i] <= last_year) collect_year(&c, layout, years.days[i]);
+  tks__free(years.days);
   return finish(&c);
 }
 

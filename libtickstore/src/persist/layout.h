@@ -31,6 +31,7 @@ void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]);
+void tks__layout_db_dir(const tks__layout *layout, int year, int month, char path[TKS__PATH_MAX]); /* 0: of all */
 void tks__layout_day_file(const tks__layout *layout, int32_t day, char path[TKS__PATH_MAX]);
 void tks__layout_json_dir(const tks__layout *layout, const char *symbol, size_t length, char path[TKS__PATH_MAX]);
 void tks__layout_json_file(const tks__layout *layout, const char *symbol, size_t length, int32_t day,
@@ -44,6 +45,9 @@ typedef struct tks__days {
 
 /* Days with a SQLite file, within [first, last]. Returns 0 or an errno value. */
 int tks__layout_list_days(const tks__layout *layout, int32_t first, int32_t last, tks__days *days);
+
+/* What one directory below ROOT/db tells: the years (`year` 0), the months of a year (`month` 0), or the days of a month. */
+int tks__layout_list_db(const tks__layout *layout, int year, int month, tks__days *numbers);
 
 /* Days with a JSON file of this symbol (all symbols when `symbol` is NULL), within [first, last]. */
 int tks__layout_list_json_days(const tks__layout *layout, const char *symbol, size_t length, int32_t first,

@@ -45,6 +45,17 @@ static int copy_pending(tks__cursor *cursor, const tks__reader *reader, const tk
   return TKS_OK;
 }
 
+/* Goes on with the next month's days. */
+static int next_days(tks__cursor *cursor, const tks__reader *reader, tks_error *error) {
+  tks__reader_days days;
+  int code = tks__reader_walk_next(reader, &cursor->walk, &days, error);
+  if (code != TKS_OK) return code;
+  tks__free(cursor->days.days);
+  cursor->days = days;
+  cursor->day = 0;
+  return TKS_OK;
+}
+
 int tks__cursor_init(tks__cursor *cursor, const tks__reader *reader, const tks__cursor_spec *spec, tks_error *error) {
   memset(cursor, 0, sizeof *cursor);
   cursor->left = spec->limit;
@@ -56,12 +67,14 @@ int tks__cursor_init(tks__cursor *cursor, const tks__reader *reader, const tks__
       .max_seq = spec->max_seq,
       .descending = spec->descending,
   };
+  cursor->walk = (tks__reader_walk){.from_month = 1}; /* over */
   if (spec->from_ns >= spec->to_ns) return TKS_OK;
   /* Pending before disk: see invariant 1. */
   int code = copy_pending(cursor, reader, spec);
   if (code != TKS_OK) return tks__fail(error, code, 0, "out of memory opening a range");
-  code = tks__reader_list(reader, spec->symbol, tks__utc_day(spec->from_ns), tks__utc_day(spec->to_ns - 1),
-                          &cursor->days, error);
+  tks__reader_walk_begin(&cursor->walk, spec->symbol, tks__utc_day(spec->from_ns), tks__utc_day(spec->to_ns - 1),
+                         spec->descending);
+  code = next_days(cursor, reader, error);
   if (code != TKS_OK) tks__cursor_deinit(cursor);
   return code;
 }
@@ -205,6 +218,10 @@ int tks__cursor_next(tks__cursor *cursor, const tks__reader *reader, tks__record
   while (n < capacity && code == TKS_OK) {
     bool buffered = cursor->buffer_at < cursor->buffer_count;
     bool disk_left = cursor->day < cursor->days.count;
+    if (!buffered && !disk_left && !tks__reader_walk_over(&cursor->walk)) {
+      code = next_days(cursor, reader, error);
+      continue;
+    }
     if (!buffered && disk_left && !cursor->day_open) {
       code = open_day(cursor, reader, error);
       continue;

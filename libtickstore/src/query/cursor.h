@@ -4,7 +4,8 @@
  *   1. What is pending is copied first, then the disk is read: a record that is written in between is seen twice, never
  *      missed, and the merge drops the second sight of a key (time, sequence).
  *   2. Records accepted after the opening have a higher sequence number than max_seq and are left out.
- *   3. Days are disjoint in time, so reading them one after the other is in order.
+ *   3. Days are disjoint in time, so reading them one after the other is in order. Which there are is looked up a month at a time:
+ *      of a day that comes into being meanwhile only records are wanted that were pending.
  *   4. Between calls it holds memory only. */
 #ifndef TKS_QUERY_CURSOR_H
 #define TKS_QUERY_CURSOR_H
@@ -16,8 +17,9 @@
 typedef struct tks__cursor {
   tks__stretch stretch; /* where the reading of the current day stands */
   int64_t left;         /* of the limit */
-  tks__reader_days days;
-  size_t day; /* index of the current day, in reading order */
+  tks__reader_walk walk;
+  tks__reader_days days; /* of the month that the walk gave last */
+  size_t day;            /* index of the current one, in reading order */
   bool day_open;
   tks__json_day json; /* the current day when it is read from JSON */
   size_t json_at;

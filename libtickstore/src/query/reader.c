@@ -1,7 +1,10 @@
 #include "query/reader.h"
 
+#include <errno.h>
+
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/utc.h"
 
 /* Both lists ascend; where a day is in both, the primary wins, or both are read. */
 static int merge(const tks__reader *reader, const tks__days *sqlite, const tks__days *json, tks__reader_days *out) {
@@ -38,6 +41,115 @@ int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, 
   tks__free(json.days);
   return code;
 }
+
+/* ------------------------------------------------------------------ walk */
+
+static int32_t month_of(int32_t day) {
+  int year, month, mday;
+  tks__utc_date(day, &year, &month, &mday);
+  return year * 12 + month - 1;
+}
+
+void tks__reader_walk_begin(tks__reader_walk *walk, uint32_t symbol, int32_t first, int32_t last, bool descending) {
+  *walk = (tks__reader_walk){
+      .symbol = symbol,
+      .first = first,
+      .last = last,
+      .from_month = month_of(first),
+      .to_month = month_of(last),
+      .descending = descending,
+  };
+}
+
+/* The entry that comes `i`th in reading order. */
+static int32_t in_order(const tks__reader_walk *walk, const tks__days *numbers, size_t i) {
+  return numbers->days[walk->descending ? numbers->count - 1 - i : i];
+}
+
+#define NO_MONTH INT32_MIN
+
+static bool is_left(const tks__reader_walk *walk, int32_t month) {
+  return month >= walk->from_month && month <= walk->to_month;
+}
+
+/* The first of them in reading order that is left; NO_MONTH: none. */
+static int db_month(const tks__reader *reader, const tks__reader_walk *walk, int32_t *month) {
+  tks__days years;
+  *month = NO_MONTH;
+  int rc = tks__calendar_db(reader->calendar, 0, 0, &years);
+  for (size_t i = 0; i < years.count && rc == 0 && *month == NO_MONTH; i++) {
+    int32_t year = in_order(walk, &years, i);
+    if (year < walk->from_month / 12 || year > walk->to_month / 12) continue;
+    tks__days months;
+    rc = tks__calendar_db(reader->calendar, year, 0, &months);
+    for (size_t k = 0; k < months.count && *month == NO_MONTH; k++) {
+      int32_t m = year * 12 + in_order(walk, &months, k) - 1;
+      if (is_left(walk, m)) *month = m;
+    }
+    tks__free(months.days);
+  }
+  tks__free(years.days);
+  return rc;
+}
+
+static int32_t json_month(const tks__reader_walk *walk, const tks__days *json) {
+  for (size_t i = 0; i < json->count; i++) {
+    int32_t day = in_order(walk, json, i);
+    if (day >= walk->first && day <= walk->last && is_left(walk, month_of(day))) return month_of(day);
+  }
+  return NO_MONTH;
+}
+
+/* Keeps the days of the walk that lie in a month. */
+static void keep_month(const tks__reader_walk *walk, int32_t month, tks__days *days) {
+  size_t kept = 0;
+  for (size_t i = 0; i < days->count; i++) {
+    int32_t day = days->days[i];
+    if (day >= walk->first && day <= walk->last && month_of(day) == month) days->days[kept++] = day;
+  }
+  days->count = kept;
+}
+
+/* The next month with a directory or a file, which may turn out to have no day. */
+static int walk_month(const tks__reader *reader, tks__reader_walk *walk, const tks__name *name, tks__reader_days *out) {
+  tks__days sqlite = {0}, json;
+  int32_t month, other;
+  int rc = tks__calendar_json(reader->calendar, walk->symbol, name, &json);
+  if (rc == 0) rc = db_month(reader, walk, &month);
+  if (rc == 0) {
+    other = json_month(walk, &json);
+    if (month == NO_MONTH || (other != NO_MONTH && walk->descending == (other > month))) month = other;
+    if (month != NO_MONTH) rc = tks__calendar_db(reader->calendar, month / 12, month % 12 + 1, &sqlite);
+  }
+  if (rc == 0) {
+    keep_month(walk, month, &sqlite);
+    keep_month(walk, month, &json);
+    rc = merge(reader, &sqlite, &json, out) == TKS_OK ? 0 : ENOMEM;
+  }
+  if (rc == 0) {
+    if (month == NO_MONTH) walk->to_month = walk->from_month - 1;
+    else if (walk->descending) walk->to_month = month - 1;
+    else walk->from_month = month + 1;
+  }
+  tks__free(sqlite.days);
+  tks__free(json.days);
+  return rc;
+}
+
+int tks__reader_walk_next(const tks__reader *reader, tks__reader_walk *walk, tks__reader_days *days, tks_error *error) {
+  const tks__name *name = tks__names_get(&reader->symbols->names, walk->symbol);
+  *days = (tks__reader_days){0};
+  while (!tks__reader_walk_over(walk) && days->count == 0) {
+    tks__free(days->days);
+    *days = (tks__reader_days){0};
+    int rc = walk_month(reader, walk, name, days);
+    if (rc == ENOMEM) return tks__fail(error, TKS_ENOMEM, 0, "out of memory listing days");
+    if (rc != 0) return tks__fail_errno(error, rc, "cannot list the days of %s", reader->layout->root);
+  }
+  return TKS_OK;
+}
+
+/* ------------------------------------------------------------------ rest */
 
 int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tks__reader_day *day, tks_error *error) {
   char path[TKS__PATH_MAX];

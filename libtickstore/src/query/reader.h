@@ -9,11 +9,14 @@
 #include "ingest/symbols.h"
 #include "persist/layout.h"
 #include "persist/writer.h"
+#include "query/calendar.h"
 #include "query/pool.h"
 
 typedef struct tks__reader {
   const tks__layout *layout;
   tks__pool *pool;
+  tks__calendar *calendar;
+  struct tks__latest_memory *latest; /* recent.h */
   tks__symbols *symbols;
   tks__names *sources;
   tks__writer *writer; /* NULL: read-only, nothing is pending */
@@ -38,6 +41,22 @@ typedef struct tks__reader_days {
 /* The days that may hold quotes of a symbol (0: of any), within [first, last]. */
 int tks__reader_list(const tks__reader *reader, uint32_t symbol, int32_t first, int32_t last, tks__reader_days *days,
                      tks_error *error);
+
+/* Goes through a symbol's days within [first, last], a month at a time, in reading order: what one day is wanted of costs the same
+ * however many there are. */
+typedef struct tks__reader_walk {
+  uint32_t symbol;
+  int32_t first, last;
+  int32_t from_month, to_month; /* what is left, in months since the year 0 */
+  bool descending;
+} tks__reader_walk;
+
+void tks__reader_walk_begin(tks__reader_walk *walk, uint32_t symbol, int32_t first, int32_t last, bool descending);
+
+static inline bool tks__reader_walk_over(const tks__reader_walk *walk) { return walk->from_month > walk->to_month; }
+
+/* The days of the next month that has any; none: it is over. Failed, the next call tries again. */
+int tks__reader_walk_next(const tks__reader *reader, tks__reader_walk *walk, tks__reader_days *days, tks_error *error);
 
 /* TKS_EDAYFILE when a damaged file of the day was set aside, so that part of it cannot be read. For JSON: of this symbol. */
 int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tks__reader_day *day, tks_error *error);

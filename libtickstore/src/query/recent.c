@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "query/cursor.h"
 #include "query/listing.h"
 
@@ -91,30 +92,104 @@ int tks__latest(const tks__reader *reader, uint32_t symbol, tks__record *record,
   return tks__fail(error, TKS_ENOTFOUND, 0, "nothing is stored for %.*s", (int)name->length, name->text);
 }
 
-int tks__latest_all(const tks__reader *reader, tks__record *records, size_t capacity, size_t *total, tks_error *error) {
-  tks__listing listing;
-  int code = tks__list_symbols(reader, &listing, error);
-  *total = 0;
-  tks_error later;
-  for (uint32_t id = 1; id <= listing.max_id; id++) {
+/* ------------------------------------------------------------ latest of all */
+
+/* The newest records on disk, or pending, of symbols that have nothing in their rings. */
+struct tks__latest_known {
+  size_t count, capacity;
+  tks__record *records; /* by symbol */
+};
+
+static void free_known(tks__latest_known *known) {
+  if (known == NULL) return;
+  tks__free(known->records);
+  tks__free(known);
+}
+
+void tks__latest_forget(tks__latest_memory *memory) {
+  free_known(atomic_load_explicit(&memory->known, memory_order_relaxed));
+  atomic_store_explicit(&memory->known, NULL, memory_order_relaxed);
+}
+
+static int no_memory(tks_error *error) {
+  return tks__fail(error, TKS_ENOMEM, 0, "out of memory looking for the latest quotes");
+}
+
+/* What could be found is in *known in failure too, but for a failure of memory. */
+static int look_up(const tks__reader *reader, const tks__listing *listing, tks__latest_known *known, tks_error *error) {
+  int first = TKS_OK;
+  for (uint32_t id = 1; id <= listing->max_id; id++) {
     tks__record record;
-    bool found = from_ring(reader, id, 1, &record) == 1;
-    if (!found && listing.symbols[id].count > 0) {
-      const tks__cursor_spec spec = {
-          .symbol = id,
-          .from_ns = listing.symbols[id].last_ns,
-          .to_ns = listing.symbols[id].last_ns + 1,
-          .limit = 1,
-          .max_seq = tks__reader_max_seq(reader),
-          .descending = true,
-      };
-      size_t count = 0;
-      int read = first_of(reader, &spec, &record, &count, code == TKS_OK ? error : &later);
-      if (read != TKS_OK && code == TKS_OK) code = read;
-      found = count == 1;
+    if (listing->symbols[id].count == 0 || from_ring(reader, id, 1, &record) == 1) continue;
+    const tks__cursor_spec spec = {
+        .symbol = id,
+        .from_ns = listing->symbols[id].last_ns,
+        .to_ns = listing->symbols[id].last_ns + 1,
+        .limit = 1,
+        .max_seq = tks__reader_max_seq(reader),
+        .descending = true,
+    };
+    size_t count = 0;
+    tks_error why;
+    int code = first_of(reader, &spec, &record, &count, &why);
+    if (code != TKS_OK && first == TKS_OK) {
+      first = code;
+      if (error != NULL) *error = why;
     }
-    if (found && (*total)++ < capacity) records[*total - 1] = record;
+    if (count == 0) continue;
+    if (!tks__grow((void **)&known->records, &known->capacity, known->count + 1, sizeof record))
+      return no_memory(error);
+    known->records[known->count++] = record;
   }
+  return first;
+}
+
+/* Keeps what was found out for the next call, unless another thread was first: one of the two is as good as the other. */
+static bool keep(const tks__reader *reader, tks__latest_known *known) {
+  tks__latest_known *none = NULL;
+  /* Release: who sees it sees the records. */
+  return reader->writer != NULL && reader->latest != NULL &&
+         atomic_compare_exchange_strong_explicit(&reader->latest->known, &none, known, memory_order_release,
+                                                 memory_order_relaxed);
+}
+
+static size_t merge_latest(const tks__reader *reader, const tks__latest_known *known, tks__record *records,
+                           size_t capacity) {
+  size_t total = 0, next = 0;
+  uint32_t count = tks__names_count(&reader->symbols->names);
+  for (uint32_t id = 1; id <= count; id++) {
+    tks__record record;
+    const tks__record *old = NULL;
+    if (next < known->count && known->records[next].symbol == id) old = &known->records[next++];
+    bool in_ring = from_ring(reader, id, 1, &record) == 1;
+    if (!in_ring && old == NULL) continue;
+    if (total < capacity) records[total] = in_ring ? record : *old;
+    total++;
+  }
+  return total;
+}
+
+int tks__latest_all(const tks__reader *reader, tks__record *records, size_t capacity, size_t *total, tks_error *error) {
+  *total = 0;
+  tks__latest_known *known = NULL;
+  /* Acquire: pairs with the release in keep. */
+  if (reader->writer != NULL && reader->latest != NULL)
+    known = atomic_load_explicit(&reader->latest->known, memory_order_acquire);
+  if (known != NULL) {
+    *total = merge_latest(reader, known, records, capacity);
+    return TKS_OK;
+  }
+  known = tks__calloc(1, sizeof *known);
+  if (known == NULL) return no_memory(error);
+  tks__listing listing;
+  tks_error later;
+  int code = tks__list_symbols(reader, &listing, error);
+  int read = look_up(reader, &listing, known, code == TKS_OK ? error : &later);
+  bool listed = listing.symbols != NULL || code == TKS_OK;
   tks__listing_free(&listing);
+  if (read == TKS_ENOMEM) code = no_memory(error);
+  else if (code == TKS_OK) code = read;
+  if (listed && code != TKS_ENOMEM) *total = merge_latest(reader, known, records, capacity);
+  if (code != TKS_OK || !keep(reader, known)) free_known(known);
   return code;
 }

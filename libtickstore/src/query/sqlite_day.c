@@ -14,18 +14,20 @@
  * the record would seem to have none. */
 #define NAMES_FULL (-1)
 
-enum { ASCENDING, DESCENDING, SYMBOL_ID, SOURCE_ID, SOURCE_NAME };
+enum { ASCENDING, DESCENDING, ALL_ASCENDING, ALL_DESCENDING, SOURCE_ID, SOURCE_NAME };
 
-#define COLUMNS "ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns"
+/* The symbol's id is looked up in the same statement: for each one SQLite takes and drops the locks of the file. */
+#define SELECT_FROM(after, until)                                                                                 \
+  "SELECT ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns FROM quote"              \
+  " WHERE symbol_id = (SELECT id FROM symbol WHERE name = ?1) AND (ts_ms, ts_sub_ns, seq) " after " (?2, ?3, ?4)" \
+  " AND (ts_ms, ts_sub_ns) " until " (?5, ?6)"
+#define THAT_PASS " AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
 
 static const char *const SQL[] = {
-    [ASCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) > (?2, ?3, ?4)"
-                  " AND (ts_ms, ts_sub_ns) < (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
-                  " ORDER BY ts_ms, ts_sub_ns, seq",
-    [DESCENDING] = "SELECT " COLUMNS " FROM quote WHERE symbol_id = ?1 AND (ts_ms, ts_sub_ns, seq) < (?2, ?3, ?4)"
-                   " AND (ts_ms, ts_sub_ns) >= (?5, ?6) AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
-                   " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
-    [SYMBOL_ID] = "SELECT id FROM symbol WHERE name = ?1",
+    [ASCENDING] = SELECT_FROM(">", "<") THAT_PASS " ORDER BY ts_ms, ts_sub_ns, seq",
+    [DESCENDING] = SELECT_FROM("<", ">=") THAT_PASS " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
+    [ALL_ASCENDING] = SELECT_FROM(">", "<") " ORDER BY ts_ms, ts_sub_ns, seq",
+    [ALL_DESCENDING] = SELECT_FROM("<", ">=") " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
     [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
 };
@@ -58,11 +60,11 @@ static int statement(tks__connection *c, int which, sqlite3_stmt **out) {
 /* NULL for a text: there is none, or there was no memory to hand it out. */
 static bool lacks_memory(const tks__connection *c) { return sqlite3_errcode(c->db) == SQLITE_NOMEM; }
 
-/* The file's id of a name; 0 when the file does not have it. */
-static int find_id(tks__connection *c, int which, const tks__name *name, int64_t *id) {
+/* The file's id of a source; 0 when the file does not have it. */
+static int find_source(tks__connection *c, const tks__name *name, int64_t *id) {
   sqlite3_stmt *s;
   *id = 0;
-  int rc = statement(c, which, &s);
+  int rc = statement(c, SOURCE_ID, &s);
   if (rc == SQLITE_OK) rc = sqlite3_bind_text(s, 1, name->text, (int)name->length, SQLITE_STATIC);
   if (rc != SQLITE_OK) return rc;
   rc = sqlite3_step(s);
@@ -105,19 +107,24 @@ static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, 
   return reset;
 }
 
+/* NULL reads as 0: only there the type has to be asked for. */
 static double price(sqlite3_stmt *s, int column) {
-  return sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : sqlite3_column_double(s, column);
+  double value = sqlite3_column_double(s, column);
+  return value == 0 && sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : value;
 }
 
-/* Whether time and sequence are such as are written. Reading goes on behind the last record's: with others it would come by
- * the same rows again and again, or leave the day. */
-static bool has_key(const tks__connection *c, sqlite3_stmt *s) {
+/* Time and sequence of the row; false: they are none that are written. Reading goes on behind the last record's: with others it would
+ * come by the same rows again and again, or leave the day. */
+static bool read_key(const tks__connection *c, sqlite3_stmt *s, int64_t *ts_ns, uint64_t *seq) {
   for (int column = 0; column < 3; column++)
     if (sqlite3_column_type(s, column) != SQLITE_INTEGER) return false;
-  int64_t ms = sqlite3_column_int64(s, 0), sub_ns = sqlite3_column_int64(s, 1);
+  int64_t ms = sqlite3_column_int64(s, 0), sub_ns = sqlite3_column_int64(s, 1), number = sqlite3_column_int64(s, 2);
   int64_t midnight_ms = (int64_t)c->day * (TKS__NS_PER_DAY / TKS__NS_PER_MS);
+  /* Unsigned: the first day of all begins before the first instant. */
+  *ts_ns = (int64_t)((uint64_t)ms * 1000000 + (uint64_t)sub_ns);
+  *seq = (uint64_t)number;
   return ms >= midnight_ms && ms < midnight_ms + TKS__NS_PER_DAY / TKS__NS_PER_MS && sub_ns >= 0 &&
-         sub_ns < TKS__NS_PER_MS && sqlite3_column_int64(s, 2) > 0;
+         sub_ns < TKS__NS_PER_MS && number > 0;
 }
 
 static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
@@ -135,10 +142,9 @@ static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__n
 /* The row that the statement stands at becomes records[*count], if it is wanted; the stretch goes on behind it. */
 static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks__names *sources, tks__stretch *t,
                     tks__record *records, size_t *count) {
-  if (!has_key(c, s)) return SQLITE_CORRUPT;
-  /* Unsigned: the first day of all begins before the first instant. */
-  int64_t ts_ns = (int64_t)((uint64_t)sqlite3_column_int64(s, 0) * 1000000 + (uint64_t)sqlite3_column_int64(s, 1));
-  uint64_t seq = (uint64_t)sqlite3_column_int64(s, 2);
+  int64_t ts_ns;
+  uint64_t seq;
+  if (!read_key(c, s, &ts_ns, &seq)) return SQLITE_CORRUPT;
   if (seq <= t->max_seq && (source_id == 0 || sqlite3_column_int64(s, 5) == source_id)) {
     tks__record *r = &records[*count];
     r->ts_ns = ts_ns;
@@ -153,37 +159,44 @@ static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks_
   return SQLITE_OK;
 }
 
-/* Of rows that the statement passes over nobody hears, so a read that ends among them at its deadline could not go on behind them. After
- * the first such end all rows come here, which takes three times as long for each that is not wanted. */
-static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, int64_t symbol_id, int64_t source_id) {
+/* Which statement reads the stretch: one that gives all rows costs less for each, one that gives those that pass a third for each that
+ * does not. Forwards nearly all have a low enough sequence number; backwards, behind a ring, the first many do not.
+ * Of rows that the statement passes over nobody hears, so a read that ends among them at its deadline could not go on behind them. After
+ * the first such end all rows come here. */
+static int statement_for(const tks__stretch *t) {
+  bool all = t->was_late || (t->source == 0 && (!t->descending || t->max_seq >= INT64_MAX));
+  if (t->descending) return all ? ALL_DESCENDING : DESCENDING;
+  return all ? ALL_ASCENDING : ASCENDING;
+}
+
+static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, const tks__name *symbol, int64_t source_id) {
   /* Behind the last record, or, at the start, behind everything before `from`: sequence numbers start at 1. */
   int64_t edge_ns = t->started ? t->ts_ns : t->descending ? t->to_ns : t->from_ns;
   int64_t edge_seq = t->started ? (int64_t)t->seq : 0;
   int64_t end_ns = t->descending ? t->from_ns : t->to_ns;
-  int rc = sqlite3_bind_int64(s, 1, symbol_id);
+  int rc = sqlite3_bind_text(s, 1, symbol->text, (int)symbol->length, SQLITE_STATIC);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 2, tks__ts_ms(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 3, tks__ts_sub_ns(edge_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 4, edge_seq);
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 5, tks__ts_ms(end_ns));
   if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 6, tks__ts_sub_ns(end_ns));
-  bool all = t->was_late || t->max_seq > INT64_MAX;
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 7, all ? INT64_MAX : (int64_t)t->max_seq);
-  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, t->was_late ? 0 : source_id);
+  if (sqlite3_bind_parameter_count(s) == 6) return rc; /* it gives all */
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 7, t->max_seq > INT64_MAX ? INT64_MAX : (int64_t)t->max_seq);
+  if (rc == SQLITE_OK) rc = sqlite3_bind_int64(s, 8, source_id);
   return rc;
 }
 
 static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, tks__stretch *t,
                         tks__record *records, size_t capacity, size_t *count) {
-  int64_t symbol_id, source_id = 0;
-  int rc = find_id(c, SYMBOL_ID, tks__names_get(symbols, t->symbol), &symbol_id);
-  if (rc != SQLITE_OK || symbol_id == 0) return rc;
+  int64_t source_id = 0;
+  int rc = SQLITE_OK;
   if (t->source != 0) {
-    rc = find_id(c, SOURCE_ID, tks__names_get(sources, t->source), &source_id);
+    rc = find_source(c, tks__names_get(sources, t->source), &source_id);
     if (rc != SQLITE_OK || source_id == 0) return rc;
   }
   sqlite3_stmt *s;
-  rc = statement(c, t->descending ? DESCENDING : ASCENDING, &s);
-  if (rc == SQLITE_OK) rc = bind_stretch(s, t, symbol_id, source_id);
+  rc = statement(c, statement_for(t), &s);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, t, tks__names_get(symbols, t->symbol), source_id);
   if (rc != SQLITE_OK) return rc;
   while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
     rc = take_row(c, s, source_id, sources, t, records, count);
@@ -283,7 +296,7 @@ static int expect(tks__connection *c, const tks__pool *pool, const char *sql, co
   return code;
 }
 
-/* has_key of every row, in SQL. */
+/* read_key of every row, in SQL. */
 static int expect_keys(tks__connection *c, const tks__pool *pool, tks_error *error) {
   char sql[400];
   int64_t midnight_ms = (int64_t)c->day * (TKS__NS_PER_DAY / TKS__NS_PER_MS);
