@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -60,6 +61,26 @@ static void tear_down(void) {
 
 TestSuite(kill, .init = set_up, .fini = tear_down);
 
+/* What the library says while a store is verified, for whoever looks for the reason. */
+static char heard[4096];
+static size_t heard_bytes;
+static pthread_mutex_t heard_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void listen(void *context, int32_t level, const char *message, size_t length) {
+  (void)context;
+  (void)level;
+  (void)pthread_mutex_lock(&heard_lock);
+  int n = snprintf(heard + heard_bytes, sizeof heard - heard_bytes, "  %.*s\n", (int)length, message);
+  heard_bytes += n > 0 && (size_t)n < sizeof heard - heard_bytes ? (size_t)n : 0;
+  (void)pthread_mutex_unlock(&heard_lock);
+}
+
+static int tell_file(const char *path, const struct stat *st, int type, struct FTW *at) {
+  (void)at;
+  if (type == FTW_F) (void)fprintf(stderr, "  %s: %lld bytes\n", path, (long long)st->st_size);
+  return 0;
+}
+
 /* Criterion's own assertions are too slow to be asked of every record. */
 #define CHECK(condition, ...)                \
   do {                                       \
@@ -76,6 +97,8 @@ static void complain(const char *format, ...) {
     kill_settings_text(&report->sessions[i].settings, settings, sizeof settings);
     (void)fprintf(stderr, "session %u reached phase %u: %s\n", i, atomic_load(&report->sessions[i].phase), settings);
   }
+  (void)fprintf(stderr, "the log of the last look:\n%.*sfiles:\n", (int)heard_bytes, heard);
+  (void)nftw(root, tell_file, 16, FTW_PHYS);
   cr_assert_fail("store %u (%s), after %u sessions, %s: %s", life, root, sessions, found.way, what);
 }
 
@@ -358,6 +381,9 @@ static void verify(void) {
   settings.close_limit_ms = 30000;
   tks_config config;
   kill_config(&settings, &config);
+  heard_bytes = 0;
+  config.log = listen;
+  config.log_level = TKS_LOG_INFO;
   tks_store *store = store_open(root, &config);
   read_ranges(store, 1 + (size_t)random_below(&dice, 3000));
   check_symbols(store);
