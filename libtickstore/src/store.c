@@ -143,7 +143,7 @@ static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *re
       return TKS_THROTTLED;
     }
   }
-  if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records)) return TKS_ENOMEM;
+  if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records, &engine->symbols.arena)) return TKS_ENOMEM;
   int code = TKS_OK;
   if (!tks__journal_push(engine->journal, record)) {
     if (!lose) return NO_ROOM;
