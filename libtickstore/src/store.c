@@ -231,7 +231,14 @@ int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error)
   return validate(store->engine, quote, &record, error);
 }
 
-void tks__store_prefetch(const tks_store *store, const tks_quote *quote) {
+void tks__store_prefetch_symbol(const tks_store *store, const tks_quote *quote) {
+  const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
+  if (symbol == NULL) return;
+  __builtin_prefetch(&symbol->lock, 1);
+  __builtin_prefetch(&symbol->ring, 1);
+}
+
+void tks__store_prefetch_ring(const tks_store *store, const tks_quote *quote) {
   const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
   if (symbol != NULL) tks__ring_prefetch(&symbol->ring);
 }
