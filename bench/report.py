@@ -90,7 +90,12 @@ def group_table(run, group):
 
 
 def rivals_table(run):
-    figures = [("write", "written, ticks/s"), ("recent", "recent(100), us"), ("hour", "one hour, us"), ("day", "one day, us")]
+    figures = [
+        ("write", "written, ticks/s"),
+        ("recent", "recent(100), us"),
+        ("hour", "one hour, us"),
+        ("day", "one day, us"),
+    ]
     figures += [("scan", "count and sum, rows/s"), ("bytes", "bytes a tick")]
     values = {f["key"]: f for f in run["results"]}
     ways = [(f["key"].removeprefix("rival_write_"), f["label"].split(": ", 1)[1]) for f in run["results"]]
@@ -152,14 +157,18 @@ def plot(title, x_label, y_label, curves, log_x=True, log_y=False, x_ticks=None)
     """curves: name to [(x, y, low, high)]; low and high are None where there is no spread. x_ticks: (place, words)."""
     points = [p for curve in curves.values() for p in curve]
     x = Axis([p[0] for p in points], LEFT, WIDTH - RIGHT, log_x)
-    y = Axis([v for p in points for v in (p[1], p[3] or p[1], (log_y and p[2]) or p[1])], HEIGHT - BOTTOM, TOP + 24, log_y)
+    y = Axis(
+        [v for p in points for v in (p[1], p[3] or p[1], (log_y and p[2]) or p[1])], HEIGHT - BOTTOM, TOP + 24, log_y
+    )
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
         '<g font-family="system-ui, sans-serif" font-size="12" fill="#333">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         text(LEFT, 22, title, "start", ' font-size="15" font-weight="600"'),
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, x_label),
-        text(16, (TOP + HEIGHT - BOTTOM) / 2, y_label, extra=f' transform="rotate(-90 16 {(TOP + HEIGHT - BOTTOM) / 2})"'),
+        text(
+            16, (TOP + HEIGHT - BOTTOM) / 2, y_label, extra=f' transform="rotate(-90 16 {(TOP + HEIGHT - BOTTOM) / 2})"'
+        ),
     ]
     for value in y.ticks():
         at = y.at(value)
@@ -167,7 +176,9 @@ def plot(title, x_label, y_label, curves, log_x=True, log_y=False, x_ticks=None)
         out.append(text(LEFT - 8, at + 4, short(value), "end"))
     for value, words in x_ticks or [(v, short(v)) for v in x.ticks()]:
         at = x.at(value)
-        out.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 5}" stroke="#888"/>')
+        out.append(
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 5}" stroke="#888"/>'
+        )
         out.append(text(at, HEIGHT - BOTTOM + 20, words))
     out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}" stroke="#888"/>')
     legend = LEFT
@@ -201,10 +212,18 @@ def distribution(run, key):
 
 def write_plots(run, folder):
     """Writes what the run has figures for, and returns the names."""
-    rare = [(1.0 / (1 - s), w) for s, w in ((0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %"))]
+    rare = [
+        (1.0 / (1 - s), w)
+        for s, w in ((0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %"))
+    ]
     wanted = {
         "throughput": (
-            ("Sustained writing into SQLite", "symbols", "ticks/s until durable", {"libtickstore": curve(run, "sustained_sqlite")}),
+            (
+                "Sustained writing into SQLite",
+                "symbols",
+                "ticks/s until durable",
+                {"libtickstore": curve(run, "sustained_sqlite")},
+            ),
             {},
         ),
         "put-latency": (
@@ -212,7 +231,10 @@ def write_plots(run, folder):
                 "put, single calls, the clock subtracted",
                 "share of calls that are at most so slow",
                 "ns",
-                {"journal on": distribution(run, "put_journal_curve"), "journal off": distribution(run, "put_memory_curve")},
+                {
+                    "journal on": distribution(run, "put_journal_curve"),
+                    "journal off": distribution(run, "put_memory_curve"),
+                },
             ),
             {"log_y": True, "x_ticks": rare},
         ),
@@ -226,7 +248,10 @@ def write_plots(run, folder):
                     "point in time, live day": curve(run, "days_point_live"),
                     "point in time, any day": curve(run, "days_point_any"),
                     "the same, a connection for each": curve(run, "days_point_held"),
-                    "first row of all days": [tuple(v and v * (1000 if i else 1) for i, v in enumerate(p)) for p in curve(run, "days_first_row")],
+                    "first row of all days": [
+                        tuple(v and v * (1000 if i else 1) for i, v in enumerate(p))
+                        for p in curve(run, "days_first_row")
+                    ],
                 },
             ),
             {"log_y": True, "x_ticks": [(p[0], f"{p[0]:g}") for p in curve(run, "days_recent")]},
@@ -237,7 +262,9 @@ def write_plots(run, folder):
                 "symbols",
                 "us",
                 {
-                    "put": [tuple(v and v / (1000 if i else 1) for i, v in enumerate(p)) for p in curve(run, "symbols_put")],
+                    "put": [
+                        tuple(v and v / (1000 if i else 1) for i, v in enumerate(p)) for p in curve(run, "symbols_put")
+                    ],
                     "recent(100)": curve(run, "symbols_recent"),
                     "point in time, live day": curve(run, "symbols_point"),
                 },
@@ -288,9 +315,17 @@ def page(bench, rivals, plots, forms):
         lines += ["", "## Curves", ""]
         for name, title in plots:
             lines += [f"![{title}](plots/{name}.svg)", ""]
-        lines += ["Bars are quartiles. \"Any day\" picks one of the days at random, so that its file is mostly one that no connection has open."]
+        lines += [
+            'Bars are quartiles. "Any day" picks one of the days at random, so that its file is mostly one that no connection has open.'
+        ]
     if rivals:
-        lines += ["", "## Side by side", "", "The same ticks in one run, each way in its best reasonable form, on one thread:", ""]
+        lines += [
+            "",
+            "## Side by side",
+            "",
+            "The same ticks in one run, each way in its best reasonable form, on one thread:",
+            "",
+        ]
         lines += rivals_table(rivals) + [""] + [f"- {form}" for form in forms]
     lines += ["", "## Every figure"]
     for group in TITLES:

@@ -143,7 +143,7 @@ static int pass_stages(tks__engine *engine, tks__symbol *symbol, tks__record *re
       return TKS_THROTTLED;
     }
   }
-  if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records)) return TKS_ENOMEM;
+  if (!tks__ring_reserve(&symbol->ring, engine->config.ring_records, &engine->symbols.arena)) return TKS_ENOMEM;
   int code = TKS_OK;
   if (!tks__journal_push(engine->journal, record)) {
     if (!lose) return NO_ROOM;
@@ -231,7 +231,14 @@ int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error)
   return validate(store->engine, quote, &record, error);
 }
 
-void tks__store_prefetch(const tks_store *store, const tks_quote *quote) {
+void tks__store_prefetch_symbol(const tks_store *store, const tks_quote *quote) {
+  const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
+  if (symbol == NULL) return;
+  __builtin_prefetch(&symbol->lock, 1);
+  __builtin_prefetch(&symbol->ring, 1);
+}
+
+void tks__store_prefetch_ring(const tks_store *store, const tks_quote *quote) {
   const tks__symbol *symbol = tks__symbols_get(&store->engine->symbols, quote->symbol);
   if (symbol != NULL) tks__ring_prefetch(&symbol->ring);
 }

@@ -93,8 +93,9 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
 /* Refuses what tks__store_put would refuse for its values or time, counted likewise. */
 int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error);
 
-/* Inside, a hint that this quote will be put soon. */
-void tks__store_prefetch(const tks_store *store, const tks_quote *quote);
+/* Inside, hints that this quote will be put soon: first what is kept of its symbol; when that is there, the line of its ring. */
+void tks__store_prefetch_symbol(const tks_store *store, const tks_quote *quote);
+void tks__store_prefetch_ring(const tks_store *store, const tks_quote *quote);
 
 /* Losses that the keeper has not heard of yet go to the ledger, so that who looks now finds them. */
 void tks__store_note_losses(tks__engine *engine);

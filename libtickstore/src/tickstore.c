@@ -239,7 +239,8 @@ int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int3
   }
   for (size_t i = 0; i < count; i++) {
     uint64_t seq = 0;
-    if (i + PREFETCH_AHEAD < count) tks__store_prefetch(store, &quotes[i + PREFETCH_AHEAD]);
+    if (i + 2 * PREFETCH_AHEAD < count) tks__store_prefetch_symbol(store, &quotes[i + 2 * PREFETCH_AHEAD]);
+    if (i + PREFETCH_AHEAD < count) tks__store_prefetch_ring(store, &quotes[i + PREFETCH_AHEAD]);
     /* Only the first bad one's message is kept. */
     int one = tks__store_put(store, &quotes[i], &seq, sum.first_bad_code == TKS_OK ? error : NULL);
     if (codes != NULL) codes[i] = one;

@@ -76,9 +76,10 @@ Test(recent, model_sqlite) { model_rounds(TKS_SQLITE); }
 Test(recent, model_json) { model_rounds(TKS_JSON); }
 Test(recent, model_dual) { model_rounds(TKS_DUAL); }
 
-/* A dropped record is in the ring, so it is recent; on disk it never was. */
+/* A dropped record is in the ring, so it is recent; on disk it never was. With one sink: of two the slower one may give up its oldest, of
+ * which the model does not know. */
 Test(recent, dropped_records_are_recent) {
-  tks_config config = store_config(TKS_DUAL);
+  tks_config config = store_config(TKS_SQLITE);
   config.journal = 0;
   config.backlog_records = 0;
   config.queue_records = config.batch_records = 16;

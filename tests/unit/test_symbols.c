@@ -54,7 +54,7 @@ Test(symbols, deinit_frees_what_the_symbols_hold) {
     for (uint64_t n = 1; n <= 20; n++) {
       tks__record record = record_of(n, i);
       bool known;
-      cr_assert(tks__ring_reserve(&symbol->ring, 100));
+      cr_assert(tks__ring_reserve(&symbol->ring, 100, &symbols.arena));
       tks__ring_push(&symbol->ring, &record);
       cr_assert_not_null(tks__throttle_entry(&symbol->throttle, (uint32_t)n % 3, &known));
     }

@@ -37,6 +37,17 @@ void tks__unreserve(void *block, size_t size) {
   if (block != NULL) (void)munmap(block, size);
 }
 
+void tks__prefer_large_pages(void *block, size_t size) {
+#ifdef MADV_HUGEPAGE
+  size_t before = -(uintptr_t)block % TKS__LARGE_PAGE;
+  if (size < before + TKS__LARGE_PAGE) return;
+  (void)madvise((char *)block + before, (size - before) / TKS__LARGE_PAGE * TKS__LARGE_PAGE, MADV_HUGEPAGE);
+#else
+  (void)block;
+  (void)size;
+#endif
+}
+
 bool tks__grow(void **items, size_t *capacity, size_t needed, size_t size) {
   if (needed <= *capacity) return true;
   size_t wanted = *capacity < 8 ? 8 : *capacity;

@@ -16,6 +16,11 @@ void tks__free(void *block);
 void *tks__reserve(size_t size);
 void tks__unreserve(void *block, size_t size);
 
+/* A hint: this memory is read and written all over, in large pages it needs fewer address translations. Only whole large pages within the
+ * block are meant. */
+#define TKS__LARGE_PAGE ((size_t)2 << 20)
+void tks__prefer_large_pages(void *block, size_t size);
+
 /* Grows *items (of `size` bytes each) so that `needed` fit, at least doubling. False: no memory, nothing changed. */
 bool tks__grow(void **items, size_t *capacity, size_t needed, size_t size);
 

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "base/memory.h"
-
 /* The chunk that slot `index` lies in, with its first slot and its length in a ring of `slots`. */
 static unsigned chunk_of(uint64_t index, uint64_t slots, uint64_t *first, uint64_t *length) {
   unsigned chunk = 0;
@@ -27,14 +25,7 @@ static unsigned chunk_of(uint64_t index, uint64_t slots, uint64_t *first, uint64
   return chunk;
 }
 
-void tks__ring_deinit(tks__ring *ring) {
-  for (unsigned i = 0; i < TKS__RING_CHUNKS; i++) {
-    tks__free(atomic_load_explicit(&ring->chunks[i], memory_order_relaxed));
-    atomic_store_explicit(&ring->chunks[i], NULL, memory_order_relaxed);
-  }
-}
-
-bool tks__ring_reserve(tks__ring *ring, uint32_t size) {
+bool tks__ring_reserve(tks__ring *ring, uint32_t size, tks__arena *arena) {
   if (atomic_load_explicit(&ring->next, memory_order_relaxed) != ring->chunk_end) return true;
   uint64_t slots = (uint64_t)size + 1;
   uint64_t index = atomic_load_explicit(&ring->head, memory_order_relaxed) % slots;
@@ -42,7 +33,7 @@ bool tks__ring_reserve(tks__ring *ring, uint32_t size) {
   unsigned chunk = chunk_of(index, slots, &first, &length);
   tks__ring_slot *start = atomic_load_explicit(&ring->chunks[chunk], memory_order_relaxed);
   if (start == NULL) {
-    start = tks__aligned_alloc(sizeof(tks__ring_slot), length * sizeof(tks__ring_slot));
+    start = tks__arena_take(arena, length * sizeof(tks__ring_slot));
     if (start == NULL) return false;
     /* Relaxed: readers reach a chunk only through a head that was published (release) after this. */
     atomic_store_explicit(&ring->chunks[chunk], start, memory_order_relaxed);

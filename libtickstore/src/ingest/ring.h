@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/record.h"
+#include "ingest/arena.h"
 
 #define TKS__RING_FIRST_CHUNK 16
 #define TKS__RING_QUARTERS 2 /* octave (of 16 << octave slots) from which they come in four chunks: 64 slots */
@@ -41,10 +42,9 @@ typedef struct tks__ring {
   _Atomic(tks__ring_slot *) chunks[TKS__RING_CHUNKS];
 } tks__ring;
 
-void tks__ring_deinit(tks__ring *ring);
-
-/* Writer: makes sure that the next push has a slot. False: no memory. `size` is the same at every call on a ring. */
-bool tks__ring_reserve(tks__ring *ring, uint32_t size);
+/* Writer: makes sure that the next push has a slot, in memory of the arena. False: no memory. `size` and arena are the same at every call
+ * on a ring, which ends with the arena. */
+bool tks__ring_reserve(tks__ring *ring, uint32_t size, tks__arena *arena);
 
 /* Anybody: asks for the cache line that the next push will write, ahead of the work before it. With many full rings that line
  * is in main memory, and the wait for it the largest part of a put. */

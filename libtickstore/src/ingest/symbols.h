@@ -23,6 +23,7 @@ typedef struct tks__symbol {
 typedef struct tks__symbols {
   tks__names names;
   tks__symbol *entries; /* [0] unused */
+  tks__arena arena;     /* of the rings */
 } tks__symbols;
 
 int tks__symbols_init(tks__symbols *symbols, uint32_t max);

@@ -74,7 +74,15 @@ static int feed_filter(sqlite3_vtab_cursor *cursor, int number, const char *text
 }
 
 static int feed_next(sqlite3_vtab_cursor *cursor) {
-  ((feed_cursor *)cursor)->at++;
+  enum { AHEAD = 8 };
+  const tks__feed *feed = feed_of(cursor);
+  size_t ahead = ++((feed_cursor *)cursor)->at + AHEAD;
+  if (ahead >= feed->count) return SQLITE_OK;
+  /* A large batch lies in main memory in order of arrival, and is read by symbol: the wait for each record would be a fifth of the time of
+   * a write. A record seldom lies in one line. */
+  const char *record = (const char *)feed->records[ahead];
+  __builtin_prefetch(record);
+  __builtin_prefetch(record + sizeof(tks__record) - 1);
   return SQLITE_OK;
 }
 
