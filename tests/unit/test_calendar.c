@@ -69,7 +69,8 @@ static int32_t day_of(int year, int month, int mday) {
 static void stamp(char *path) {
   static int64_t at = 1700000000;
   *strrchr(path, '/') = 0;
-  const struct timespec times[2] = {{.tv_sec = ++at}, {.tv_sec = at}};
+  at++;
+  const struct timespec times[2] = {{.tv_sec = at}, {.tv_sec = at}};
   cr_assert_eq(utimensat(AT_FDCWD, path, times, 0), 0);
 }
 
