@@ -330,6 +330,8 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
   return atomic_fetch_sub(&countdown, 1) == 0 ? atomic_load(&failing_errno) : 0;
 }
 
+static bool failed_more(void *context) { return atomic_load(&failures) > *(uint64_t *)context; }
+
 static bool cannot_grow(void *context) {
   (void)context;
   push_while_there_is_room();
@@ -353,6 +355,26 @@ Test(keeper, a_file_that_cannot_be_made_is_a_loss_of_its_own_and_tried_again) {
   release_all();
   cr_assert_eq(stop(), 0);
   cr_assert_eq(files(""), 0);
+}
+
+/* The disk is for the sinks first: they cannot catch up on one that the journal has filled. */
+Test(keeper, after_a_full_disk_it_takes_no_more_than_it_needs) {
+  config.journal_bytes = 1 << 24;
+  start();
+  atomic_store(&failing_op, TKS__FS_ALLOCATE);
+  atomic_store(&tks__fs_fault, fail_op);
+  cr_assert(wait_until(cannot_grow, NULL));
+  for (int i = 0; i < 8; i++) {
+    uint64_t before = atomic_load(&failures);
+    journal->want_room(journal->want_room_context);
+    cr_assert(wait_until(failed_more, &before));
+  }
+  uint64_t before = files(".segment");
+  atomic_store(&tks__fs_fault, NULL);
+  push_many(1);
+  cr_assert_leq(files(".segment"), before + 3);
+  release_all();
+  cr_assert_eq(stop(), 0);
 }
 
 static bool synced_all(void *context) {

@@ -249,7 +249,7 @@ typedef struct tks_config {
                                waits there for as long as a sink lacks it. 0: in memory only. Default 1 */
   uint32_t journal_sync_ms; /* how often the journal is synced, so the most that power loss takes; 0 = never,
                                up to 3,600,000. Default 1,000 */
-  uint64_t journal_bytes;   /* the most that it takes on disk, besides what a crash left there, 1 MiB to 2^40; when
+  uint64_t journal_bytes;   /* the most that it takes on disk, 1 MiB to 2^40 (and two files of up to 2 MiB more where an earlier session left as much); when
                                all of it is in use, queue_policy applies. Default 1 GiB */
 } tks_config;
 

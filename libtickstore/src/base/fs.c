@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -100,6 +101,17 @@ int tks__fs_size(const char *path, int64_t *size) {
   struct stat st;
   if (stat(path, &st) != 0) return errno;
   *size = st.st_size;
+  return 0;
+}
+
+int tks__fs_room(const char *path, uint64_t *left, uint64_t *total) {
+  int rc = injected(TKS__FS_READ, path);
+  if (rc != 0) return rc;
+  struct statvfs st;
+  while (statvfs(path, &st) != 0)
+    if (errno != EINTR) return errno;
+  *left = (uint64_t)st.f_bavail * st.f_frsize;
+  *total = (uint64_t)st.f_blocks * st.f_frsize;
   return 0;
 }
 

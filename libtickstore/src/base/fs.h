@@ -43,6 +43,9 @@ typedef struct tks__fs_names {
 int tks__fs_list(const char *path, tks__fs_names *names);
 void tks__fs_names_free(tks__fs_names *names);
 
+/* What the file system of `path` has left for us, and has in all. total 0: it does not say. */
+int tks__fs_room(const char *path, uint64_t *left, uint64_t *total);
+
 /* Tells whether a directory is what it was: a change of its names changes the stamp, at the latest after a tick of the clock that the file
  * system takes its times from. */
 typedef struct tks__fs_stamp {

@@ -20,7 +20,9 @@
 #define MEMORY_AHEAD 65536u
 #define AHEAD_MIN 2u /* blocks ready before the producers get there */
 #define AHEAD_MAX 32u
-#define RETRY_NS TKS__NS_PER_S /* after a file could not be made, or a loss not be noted */
+#define RESERVE_BYTES (UINT64_C(64) << 20) /* of the disk, or a sixteenth of a small one: not for the journal */
+#define RESERVE_SEGMENTS 4u                /* but at least what it takes to write what is in one to the sinks */
+#define RETRY_NS TKS__NS_PER_S             /* after a file could not be made, or a loss not be noted */
 #define LOSS_NS (100 * TKS__NS_PER_MS)
 #define PINNED_NS TKS__NS_PER_MS
 
@@ -34,8 +36,9 @@ struct tks__keeper {
   uint64_t next_number;
   uint64_t slot_count;
   size_t segment_bytes;
-  uint64_t blocks_max; /* with the spare ones */
-  void *arena;         /* in memory: all slots there can be */
+  uint64_t blocks_allowed; /* as configured */
+  uint64_t blocks_max;     /* with the recovered ones for as long as they are there */
+  void *arena;             /* in memory: all slots there can be */
   size_t arena_bytes;
   uint64_t arena_used; /* segments made from it */
 
@@ -46,7 +49,8 @@ struct tks__keeper {
   tks__segment *spares;
   uint64_t spare_count;
   int64_t retry_at_ns;
-  bool pinned; /* a scan or a sync keeps a block from being taken back */
+  bool running; /* not while the store is being opened: one block it must have */
+  bool pinned;  /* a scan or a sync keeps a block from being taken back */
   tks__log_limiter file_limiter;
 
   /* the scribe's */
@@ -105,7 +109,18 @@ static tks__segment *pop_spare(tks__keeper *keeper) {
   return segment;
 }
 
+/* A journal that takes the last of the disk would keep the sinks from ever writing what is in it. While they keep up it has little, and
+ * that it keeps. */
+static bool leaves_disk_to_sinks(const tks__keeper *keeper) {
+  uint64_t left, total, least = RESERVE_SEGMENTS * (uint64_t)keeper->segment_bytes;
+  if (!keeper->running || blocks_in_use(keeper) <= AHEAD_MIN + 1) return false;
+  if (tks__fs_room(keeper->options.dir, &left, &total) != 0 || total == 0) return false;
+  uint64_t reserve = total / 16 < RESERVE_BYTES ? total / 16 : RESERVE_BYTES;
+  return left < (reserve > least ? reserve : least) + keeper->segment_bytes;
+}
+
 static int make_file(tks__keeper *keeper, tks__segment **segment) {
+  if (leaves_disk_to_sinks(keeper)) return ENOSPC;
   char path[TKS__SEGMENT_PATH_MAX];
   int n = snprintf(path, sizeof path, "%s/%llu-%llu.segment", keeper->options.dir, (unsigned long long)keeper->session,
                    (unsigned long long)keeper->next_number);
@@ -152,7 +167,9 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   tks__journal *journal = &keeper->journal;
   uint64_t block = journal->slot_mask + 1;
   uint64_t room = room_end_of(keeper) - tail_of(keeper);
-  if (room < block && keeper->ahead < AHEAD_MAX) keeper->ahead *= 2; /* they are faster than was thought */
+  /* They are faster than was thought; or there was no room, and what comes free is not for blocks ahead of need. */
+  if (keeper->retry_at_ns != 0) keeper->ahead = AHEAD_MIN;
+  else if (room < block && keeper->ahead < AHEAD_MAX) keeper->ahead *= 2;
   int rc = 0;
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
@@ -173,7 +190,7 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
 /* A recovered file bears another session's number and is not used again. */
 static void recycle(tks__keeper *keeper, tks__segment *segment, bool recovered) {
   bool surplus = keeper->spare_count >= keeper->ahead;
-  if (recovered || (surplus && keeper->in_files)) {
+  if (recovered || (keeper->in_files && (surplus || leaves_disk_to_sinks(keeper)))) {
     tks__segment_close(segment, true);
     return;
   }
@@ -193,7 +210,7 @@ static void take_back_blocks(tks__keeper *keeper) {
       break;
     }
     bool recovered = keeper->first < journal->live_from;
-    if (recovered) keeper->blocks_max--;
+    if (recovered && keeper->blocks_max > keeper->blocks_allowed) keeper->blocks_max--;
     keeper->first += block;
     recycle(keeper, segment, recovered);
   }
@@ -419,6 +436,7 @@ static void choose_sizes(tks__keeper *keeper) {
     keeper->blocks_max = (records + keeper->slot_count - 1) / keeper->slot_count + 1;
   }
   if (keeper->blocks_max < 2) keeper->blocks_max = 2;
+  keeper->blocks_allowed = keeper->blocks_max;
   keeper->ahead = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
   if (keeper->ahead < AHEAD_MIN) keeper->ahead = AHEAD_MIN;
 }
@@ -498,8 +516,10 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   atomic_init(&journal->recycled, keeper->first);
   atomic_init(&journal->read_to, position);
   publish_synced(keeper, keeper->first);
-  /* Files that were recovered do not count: those that may be are for what comes. */
-  keeper->blocks_max += keeper->recovery.count;
+  /* In memory what was recovered does not count. Files do, but for the least that a session needs. */
+  if (!keeper->in_files) keeper->blocks_max += keeper->recovery.count;
+  else if (keeper->blocks_max < keeper->recovery.count + AHEAD_MIN)
+    keeper->blocks_max = keeper->recovery.count + AHEAD_MIN;
   if (!keeper->in_files) {
     keeper->arena_bytes = (size_t)keeper->blocks_max * keeper->segment_bytes;
     keeper->arena = tks__reserve(keeper->arena_bytes);
@@ -510,6 +530,8 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
     errnum = add_block(keeper);
   if (errnum == ENOBUFS) note_most(keeper);
   atomic_store_explicit(&journal->can_grow, errnum == 0, memory_order_relaxed);
+  keeper->running = true;
+  count_bytes(keeper);
   if (errnum != 0 && errnum != ENOBUFS) return tks__fail_errno(error, errnum, "cannot prepare %s", keeper->options.dir);
   return TKS_OK;
 }

@@ -38,6 +38,7 @@ int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks__lane_options *o
   int64_t first_tend_ns = tend_interval_ns(lane) < FIRST_TEND_NS ? tend_interval_ns(lane) : FIRST_TEND_NS;
   lane->tend_at_ns = tks__clock_monotonic_ns() + first_tend_ns;
   atomic_init(&lane->state, TKS_SINK_OK);
+  lane->write_max = TKS__WRITE_RECORDS;
   tks__lane_publish(lane);
   int rc = pthread_mutex_init(&lane->error_lock, NULL);
   if (rc == 0) {
@@ -185,8 +186,19 @@ static void note_failure(tks__lane *lane, const tks__job *job, int64_t now_ns) {
                      lane->attempts, job->error.message);
 }
 
+/* A small write fits where a large one does not; and what it takes with it makes room in the journal. */
+static void write_less(tks__lane *lane) {
+  size_t least = lane->config->batch_records < TKS__WRITE_RECORDS ? lane->config->batch_records : TKS__WRITE_RECORDS;
+  lane->write_max = lane->write_max / 8 > least ? lane->write_max / 8 : least;
+}
+
+static void write_more(tks__lane *lane) {
+  lane->write_max = lane->write_max < TKS__WRITE_RECORDS / 2 ? 2 * lane->write_max : TKS__WRITE_RECORDS;
+}
+
 static void fail_job(tks__lane *lane, const tks__job *job, int64_t now_ns) {
   note_failure(lane, job, now_ns);
+  if (job->code == TKS_EDISKFULL || job->code == TKS_ENOMEM) write_less(lane);
   /* A write and a tend may sync as well (to close a file), so any failure may be that of a sync: what the page cache held may be
    * gone. All that is not durable is written again; the sink knows by sequence what its files still have. */
   if (!lane->durable_on_write) lane->written = lane->durable;
@@ -229,6 +241,7 @@ static void finish_write(tks__lane *lane, const tks__job *job, int64_t now_ns) {
     add(&lane->batches, 1);
     note_time(lane, job->took_ns);
     if (!lane->sync_failed) note_success(lane);
+    write_more(lane);
   }
   if (lane->durable_on_write) lane->durable = lane->written;
   else if (lane->sync_at_ns == 0) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
@@ -314,7 +327,7 @@ void tks__lane_dispatch(tks__lane *lane, const tks__lane_order *order) {
     give(lane, &(tks__job){.kind = TKS__JOB_SYNC}, now_ns);
   } else if (write_at(lane, order) <= now_ns) {
     if (lane->attempts > 0) add(&lane->retries, 1);
-    give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .from = lane->written.position, .max = TKS__WRITE_RECORDS}, now_ns);
+    give(lane, &(tks__job){.kind = TKS__JOB_WRITE, .from = lane->written.position, .max = lane->write_max}, now_ns);
   } else if (now_ns >= lane->tend_at_ns) {
     give(lane, &(tks__job){.kind = TKS__JOB_TEND}, now_ns);
   }

@@ -53,6 +53,7 @@ typedef struct tks__lane {
   tks__progress written; /* changed under the writer's lock, as is the next */
   tks__progress durable;
   tks__progress sync_target; /* what the running sync will make durable */
+  size_t write_max;          /* records of the next write */
   uint64_t floor;            /* the journal has let go of what lies below, whatever becomes of the running job */
   uint64_t floor_seq;        /* and of these numbers */
   uint64_t floor_holes;      /* of all recovered blocks, below */

@@ -12,6 +12,8 @@
 #include "base/memory.h"
 #include "base/utc.h"
 
+#define ENOUGH_ROOM_RECORDS 20000 /* who could write so many at once need not be careful any more */
+
 typedef struct open_day {
   tks__dayfile *file;
   int64_t used_ns; /* monotonic, of the last write */
@@ -29,6 +31,7 @@ typedef struct sqlite_sink {
   int32_t *unsealed; /* days that are not open any more and that a reader kept from being sealed */
   size_t unsealed_count, unsealed_capacity;
   uint64_t given_seq; /* the highest that this store can have given out */
+  bool careful;       /* the disk was full a moment ago */
   tks__log_limiter sweep_limiter;
   /* scratch, grown to the largest write */
   const tks__record **picked;
@@ -270,6 +273,12 @@ static int write_day_once(sqlite_sink *sink, const tks__record *records, size_t 
     discard_failed(sink, day);
     return code;
   }
+  /* A log that takes the last of a disk could never be copied into its file, which grows by that. So before anything is added to it
+   * it is copied, and begins anew. (A reader may be in the way; that passes.) */
+  if (sink->careful && (code = tks__dayfile_settle(file, error)) != TKS_OK && code != TKS_ETIMEOUT) {
+    discard_failed(sink, day);
+    return code;
+  }
   size_t n = pick(sink, records, count, day, tks__dayfile_last_seq(file));
   if (n == 0) return TKS_OK; /* an earlier try had stored them */
   uint64_t last_seq = sink->picked[n - 1]->seq;
@@ -323,6 +332,8 @@ static int sink_write(tks__sink *base, const tks__record *records, size_t count,
     int code = write_day(sink, records, count, day, first == TKS_OK ? error : NULL);
     if (first == TKS_OK || code == TKS_ENOMEM || code == TKS_EDISKFULL) first = code == TKS_OK ? first : code;
   }
+  if (first == TKS_EDISKFULL) sink->careful = true;
+  else if (first == TKS_OK && count >= ENOUGH_ROOM_RECORDS) sink->careful = false;
   update_gauges(sink);
   return first;
 }
