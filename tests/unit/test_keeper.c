@@ -357,6 +357,21 @@ Test(keeper, a_file_that_cannot_be_made_is_a_loss_of_its_own_and_tried_again) {
   cr_assert_eq(files(""), 0);
 }
 
+/* What earlier sessions left counts, but for the least that a session needs. */
+Test(keeper, sessions_that_leave_records_share_journal_bytes) {
+  config.journal_bytes = 1 << 20;
+  uint64_t most = 0;
+  for (int session = 0; session < 4; session++) {
+    start();
+    cr_assert(wait_until(is_full, NULL));
+    uint64_t count = files(".segment");
+    if (session == 0) most = count;
+    cr_assert_leq(count, most + 2 * (uint64_t)session);
+    cr_assert_gt(stop(), 0);
+    forget_names();
+  }
+}
+
 /* The disk is for the sinks first: they cannot catch up on one that the journal has filled. */
 Test(keeper, after_a_full_disk_it_takes_no_more_than_it_needs) {
   config.journal_bytes = 1 << 24;

@@ -249,7 +249,8 @@ typedef struct tks_config {
                                waits there for as long as a sink lacks it. 0: in memory only. Default 1 */
   uint32_t journal_sync_ms; /* how often the journal is synced, so the most that power loss takes; 0 = never,
                                up to 3,600,000. Default 1,000 */
-  uint64_t journal_bytes;   /* the most that it takes on disk, 1 MiB to 2^40 (and two files of up to 2 MiB more where an earlier session left as much); when
+  uint64_t journal_bytes;   /* the most that it takes on disk, 1 MiB to 2^40, and two files more
+                               (up to 2 MiB each) where an earlier session left as much; when
                                all of it is in use, queue_policy applies. Default 1 GiB */
 } tks_config;
 
@@ -271,8 +272,9 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
                      tks_error *error);
 
 /* Refuses new calls, waits for those in flight, writes all that was accepted, syncs, seals and closes.
- * Waits at most close_limit_ms for sick sinks. The handle is invalid for use but stays safe to call: every call
- * answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open answer
+ * Waits at most close_limit_ms for sick sinks, and for the call that one of them is in: up to busy_timeout_ms where
+ * somebody else has locked a day file, or as long as a disk hangs. The handle is invalid for use but stays safe to
+ * call: every call answers TKS_ECLOSED (a closed handle keeps about 2 KB for the life of the process). Cursors left open answer
  * TKS_ECLOSED and still want tks_cursor_close.
  * Returns TKS_KEPT when a sink still lacks records and they wait in the journal: the next open goes on with them.
  * Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK, TKS_EUNWRITTEN (closed all the same, but a sink has lost
