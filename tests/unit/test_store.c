@@ -116,6 +116,23 @@ static int after_some_calls(tks__fs_op op, const char *path) {
   return atomic_fetch_sub(&calls_left, 1) <= 0 ? EIO : 0;
 }
 
+/* What waits is counted, not the places of the journal's files. */
+Test(store, held_counts_the_records_of_an_earlier_session) {
+  leave_without_json();
+  atomic_store(&tks__fs_fault, no_json);
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 1;
+  open_with(&config);
+  cr_assert_eq(store_stats(store).held, 10);
+  (void)store_put(store, eurusd, STORE_NOON + 10, 1, 2);
+  cr_assert_eq(store_stats(store).held, 11);
+  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(store_stats(store).held, 11);
+  atomic_store(&tks__fs_fault, NULL);
+  store_flush(store);
+  cr_assert_eq(store_stats(store).held, 0);
+}
+
 /* Wherever an open without JSON ends, the next one knows as much as the first: the manifest names JSON until the ledger does. */
 Test(store, a_sink_that_is_left_out_by_an_open_that_fails) {
   tks_config config = store_config(TKS_SQLITE);
