@@ -47,7 +47,30 @@ static writer_state find_writer(const char *store) {
 
 static const char *sink_name(uint32_t sink) { return sink == TKS_JSON ? "json" : "sqlite"; }
 
-static const char *status_of(const tks_day_info *day) {
+static bool day_file(const char *store, const tks_day_info *day, const char *suffix, char path[4096]) {
+  char date[TKS__UTC_TEXT_MAX];
+  tks__utc_format_day(tks__utc_day(day->day_ns), date);
+  return (size_t)snprintf(path, 4096, "%s/db/%.4s/%.2s/ticks_%s.db%s", store, date, date + 5, date, suffix) < 4096;
+}
+
+/* Whether a writer died in the midst of changing the file: SQLite keeps readers out while there is a rollback journal with a header, and
+ * the next writer plays it back. A file that was set aside is another matter. */
+static bool needs_repair(const char *store, const tks_day_info *day) {
+  static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+  char path[4096];
+  unsigned char head[sizeof magic];
+  if (day->sink != TKS_SQLITE || day->code != TKS_EDAYFILE) return false;
+  if (!day_file(store, day, ".damaged-1", path) || access(path, F_OK) == 0) return false;
+  if (!day_file(store, day, "-journal", path)) return false;
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return false;
+  bool hot = pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && memcmp(head, magic, sizeof magic) == 0;
+  close(fd);
+  return hot;
+}
+
+static const char *status_of(const char *store, const tks_day_info *day) {
+  if (needs_repair(store, day)) return "needs repair";
   switch (day->code) {
     case TKS_OK: return "ok";
     case TKS_EFORMAT: return "newer format";
@@ -79,6 +102,9 @@ static bool log_needs_index(const char *store, const tks_day_info *day) {
 }
 
 static const char *advice_for(const char *store, const tks_day_info *day) {
+  if (needs_repair(store, day))
+    return "leave the file and its -journal where they are and have the program that writes the store open it once: "
+           "that repairs it, and nothing is lost";
   if (log_needs_index(store, day))
     return "its write-ahead log (-wal) needs an index (-shm), which is not there and can only be made in a directory "
            "that you may write to: make the directory writable, or have the log folded in by somebody who may write "
@@ -100,7 +126,7 @@ static void write_known(cli_output *output, const tks_day_info *day, uint64_t va
   else output_uint(output, value);
 }
 
-static bool print_days(const day_list *days, cli_format format) {
+static bool print_days(const char *store, const day_list *days, cli_format format) {
   static const char *const columns[] = {"day",   "sink",  "status",    "quotes",  "symbols",
                                         "files", "bytes", "wal_bytes", "last_seq"};
   cli_output output;
@@ -110,7 +136,7 @@ static bool print_days(const day_list *days, cli_format format) {
     char text[TKS__UTC_TEXT_MAX];
     output_text(&output, text, tks__utc_format_day(tks__utc_day(day->day_ns), text));
     output_string(&output, sink_name(day->sink));
-    output_string(&output, status_of(day));
+    output_string(&output, status_of(store, day));
     write_known(&output, day, day->count);
     output_uint(&output, day->symbols);
     output_uint(&output, day->files);
@@ -143,13 +169,35 @@ static size_t report_problems(const char *subcommand, const char *store, const d
   return problems;
 }
 
+/* store.json has been read by tks_open, so what it says is valid. */
+static bool manifest_says(const char *store, const char *what) {
+  char path[4096], text[4096];
+  if ((size_t)snprintf(path, sizeof path, "%s/store.json", store) >= sizeof path) return false;
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return false;
+  size_t length = fread(text, 1, sizeof text - 1, file);
+  fclose(file);
+  text[length] = '\0';
+  return strstr(text, what) != NULL;
+}
+
+/* Whether all writers wrote both. Once they have differed, each sink may hold what the other lacks, and readers take both. */
+static bool always_dual(const char *store) {
+  return manifest_says(store, "\"dual\"") && !manifest_says(store, "\"mixed\": true");
+}
+
+static bool was_closed(const char *store) { return manifest_says(store, "\"clean\": true"); }
+
 /* A write-ahead log belongs to its day file. Without a writer, one is there because the last writer died; with one, a
  * past day may still be open for late quotes. */
-static void note_wals(const day_list *days, writer_state writer) {
+static void note_wals(const char *store, const day_list *days, writer_state writer) {
   char bytes[HUMAN_MAX], text[TKS__UTC_TEXT_MAX];
   const char *known =
-      "that no writer is working on: the last one ended without closing. Nothing is lost: readers see it, "
-      "and the next writer takes it in";
+      was_closed(store)
+          ? "that no writer is working on: somebody was reading when the last one closed the store. Nothing is lost: "
+            "readers see it, and the next writer takes it in"
+          : "that no writer is working on: the last one ended without closing. Nothing is lost: readers see it, "
+            "and the next writer takes it in";
   const char *unknown = "that a writer may be working on. If none is, the last one ended without closing; nothing is "
                         "lost: readers see it, and the next writer takes it in";
   if (writer == WRITER_ACTIVE) return;
@@ -171,8 +219,9 @@ static void note_journal(const char *store, const journal_left *left, writer_sta
             "those; the "
             "next program that opens the store for writing puts them in place. Until then, keep the files.\n",
             store, human_count(left->records, count),
-            writer == WRITER_NONE ? ": the last writer ended without closing"
-                                  : ". If no writer has the store open, the last one ended without closing");
+            writer != WRITER_NONE ? ". If no writer has the store open, the last one ended without closing"
+            : was_closed(store)   ? ": the last writer closed the store while a sink could not take them"
+                                  : ": the last writer ended without closing");
   if (left->set_aside > 0)
     fprintf(
         stderr,
@@ -195,19 +244,6 @@ static void note_gaps(tks_store *store) {
 }
 
 /* -------------------------------------------------------- SQLite against JSON */
-
-/* Whether all writers wrote both; store.json has been read by tks_open, so what it says is valid. Once they have differed, each sink
- * may hold what the other lacks, and readers take both. */
-static bool always_dual(const char *store) {
-  char path[4096], text[4096];
-  if ((size_t)snprintf(path, sizeof path, "%s/store.json", store) >= sizeof path) return false;
-  FILE *file = fopen(path, "re");
-  if (file == NULL) return false;
-  size_t length = fread(text, 1, sizeof text - 1, file);
-  fclose(file);
-  text[length] = '\0';
-  return strstr(text, "\"dual\"") != NULL && strstr(text, "\"mixed\": true") == NULL;
-}
 
 /* Beside a writer one sink may be ahead of the other, and so may it be where the journal still has something for them; in a store that
  * was not always dual each may begin and end anywhere. Only a dual store `at_rest` must hold the same in both. Returns how many
@@ -367,8 +403,8 @@ static int examine(const char *subcommand, tks_store *store, const cli_report *o
   char count[HUMAN_MAX];
   if (!list_days(subcommand, store, full ? TKS_CHECK_FULL : TKS_CHECK_QUICK, &days)) return CLI_DATA;
   writer_state writer = find_writer(options->store);
-  bool printed = print_days(&days, options->format);
-  note_wals(&days, writer);
+  bool printed = print_days(options->store, &days, options->format);
+  note_wals(options->store, &days, writer);
   const journal_left left = journal_left_in(options->store);
   note_journal(options->store, &left, writer);
   note_gaps(store);

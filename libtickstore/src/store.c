@@ -319,8 +319,6 @@ static int open_manifest(tks__engine *engine, tks_error *error) {
   if (missing && !engine->config.read_only) {
     code = check_empty(&engine->layout, &why);
     if (code == TKS_OK) tks__manifest_init(&engine->manifest, engine->config.backend);
-  } else if (code == TKS_OK && !engine->config.read_only && engine->manifest.backend != engine->config.backend) {
-    engine->manifest.mixed = true;
   }
   if (code != TKS_OK) {
     if (error != NULL) *error = why;
@@ -336,7 +334,6 @@ static int open_manifest(tks__engine *engine, tks_error *error) {
 static uint64_t write_reserve(void *context, uint64_t tail, uint64_t reserved_seq) {
   tks__engine *engine = context;
   tks__manifest manifest = engine->manifest;
-  manifest.backend = engine->config.backend;
   manifest.clean = false;
   manifest.next_seq = tail + TKS__SEQ_RESERVE;
   tks_error error;
@@ -410,26 +407,32 @@ void tks__store_note_losses(tks__engine *engine) {
   tks__keeper_note(engine->keeper);
 }
 
-/* A session that ended in a crash wrote to a sink that this one does not have: what that lacked, it will not get. Nobody knows what it
- * was, so the ledger says between which numbers. */
-static void tell_left_out(tks__engine *engine) {
+/* An earlier session wrote to a sink that this one does not have: what that lacked of the records in its journal, it may not get. Nobody
+ * knows what it was, so the ledger says between which numbers. The row is on disk before the manifest forgets about that sink: an open
+ * that is killed before leaves all as it was, and the same row is written by the next one. */
+static int note_left_out(void *context, uint64_t from_seq, uint64_t records, tks_error *error) {
+  tks__engine *engine = context;
   uint32_t left_out = engine->manifest.backend & ~engine->config.backend;
-  tks__keeper_stats stats;
-  tks__keeper_stats_get(engine->keeper, &stats);
-  if (left_out == 0 || stats.recovered == 0) return;
+  if (left_out == 0) return TKS_OK;
   int64_t now_ns = tks__clock_now_ns();
   const tks__loss loss = {
-      .from_seq = tks__journal_seq_at(engine->journal, stats.first),
+      .from_seq = from_seq,
       .to_seq = engine->manifest.next_seq - 1,
       .first_ns = now_ns,
       .last_ns = now_ns,
       .cause = TKS_GAP_BACKEND,
   };
-  tks__log_write(&engine->log, TKS_LOG_ERROR,
-                 "%s is left out now and does not get what it lacks of %llu records that an earlier session left",
-                 left_out == TKS_JSON ? "json" : "sqlite", (unsigned long long)stats.recovered);
+  const char *name = left_out == TKS_JSON ? "json" : "sqlite";
   tks__gaps_note(engine->gaps, left_out, &loss);
-  tks__keeper_note(engine->keeper);
+  if (!tks__gaps_write(engine->gaps))
+    return tks__fail(error, TKS_EIO, 0,
+                     "%s cannot be left out: what it lacks of %llu records that an earlier session left cannot be "
+                     "written down in gaps.db (see the log)",
+                     name, (unsigned long long)records);
+  tks__log_write(&engine->log, TKS_LOG_ERROR,
+                 "%s is left out now and does not get what it lacks of %llu records that an earlier session left", name,
+                 (unsigned long long)records);
+  return TKS_OK;
 }
 
 static int start_keeper(tks__engine *engine, tks_error *error) {
@@ -445,6 +448,7 @@ static int start_keeper(tks__engine *engine, tks_error *error) {
       .symbols = &engine->symbols,
       .sources = &engine->sources,
       .first_seq = engine->manifest.next_seq,
+      .note_left = note_left_out,
       .note_loss = note_loss,
       .note_context = engine,
   };
@@ -454,7 +458,6 @@ static int start_keeper(tks__engine *engine, tks_error *error) {
     return code;
   }
   engine->journal = tks__keeper_journal(engine->keeper);
-  tell_left_out(engine);
   return TKS_OK;
 }
 
@@ -489,16 +492,28 @@ static int start_writer(tks__engine *engine, tks_error *error) {
   return tks__writer_start(&options, sinks, &engine->writer, error);
 }
 
-static int start_writing(tks__engine *engine, tks_error *error) {
+static int write_in_use(const tks__engine *engine, tks_error *error) {
   tks__manifest in_use = engine->manifest;
-  in_use.backend = engine->config.backend;
   in_use.clean = false;
   in_use.next_seq += TKS__SEQ_RESERVE;
-  int code = tks__manifest_write(&engine->layout, &in_use, error);
+  return tks__manifest_write(&engine->layout, &in_use, error);
+}
+
+/* After what a sink that is left out lacks has been noted, before anything is written to one that is new. */
+static int change_backend(tks__engine *engine, tks_error *error) {
+  if (engine->manifest.backend == engine->config.backend) return TKS_OK;
+  engine->manifest.backend = engine->config.backend;
+  engine->manifest.mixed = true;
+  return write_in_use(engine, error);
+}
+
+static int start_writing(tks__engine *engine, tks_error *error) {
+  int code = write_in_use(engine, error);
   if (code != TKS_OK) return code;
   code = start_keeper(engine, error);
   if (code != TKS_OK) return code;
-  code = start_writer(engine, error);
+  code = change_backend(engine, error);
+  if (code == TKS_OK) code = start_writer(engine, error);
   uint64_t kept;
   if (code != TKS_OK) stop_keeper(engine, &kept);
   return code;
@@ -672,7 +687,6 @@ static int close_engine(tks__engine *engine, tks_error *error) {
                      (unsigned long long)kept);
     }
     engine->manifest.next_seq = next_seq;
-    engine->manifest.backend = engine->config.backend;
     engine->manifest.clean = true;
     tks_error manifest_error;
     /* Not fatal: the reserve written at open still keeps sequence numbers apart. */

@@ -713,6 +713,31 @@ class DoctorTest(StoreTest):
         done, _ = self.doctor(store)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("/journal holds 3 accepted quotes", done.stderr)
+        self.assertIn("the last writer closed the store while a sink could not take them", done.stderr)
+        manifest = store / "store.json"
+        manifest.write_text(manifest.read_text().replace('"clean": true', '"clean": false'))
+        done, _ = self.doctor(store)
+        self.assertIn("the last writer ended without closing", done.stderr)
+
+    def test_a_day_whose_writer_died_in_the_midst(self):
+        """A hot rollback journal: not damage, and to be left alone."""
+        store = self.copy()
+        path = store / "db/2026/01/ticks_2026-01-19.db"
+        with sqlite3.connect(path, isolation_level=None) as writer:
+            for sql in ("PRAGMA cache_size = 2", "BEGIN IMMEDIATE", "CREATE TABLE filler(x)"):
+                writer.execute(sql)
+            writer.executemany("INSERT INTO filler VALUES(randomblob(?))", [(1000,)] * 500)
+            for suffix in ("", "-journal"):
+                shutil.copy(f"{path}{suffix}", f"{self.scratch.name}/hot{suffix}")
+            writer.execute("ROLLBACK")
+        writer.close()
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{self.scratch.name}/hot{suffix}", f"{path}{suffix}")
+        done, days = self.doctor(store)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual([day["status"] for day in days], ["ok", "needs repair", "ok"])
+        self.assertIn("that repairs it", done.stderr)
+        self.assertNotIn("move the file", done.stderr)
 
     def check_damaged(self, store, damage):
         done, days = self.doctor(store)

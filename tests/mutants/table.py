@@ -33,8 +33,8 @@ mutant(2, "what is written without a sync counts as durable", "persist/lane.c",
        "  if (lane->durable_on_write) lane->durable = lane->written;\n  else if (lane->sync_at_ns == 0)",
        "  lane->durable = lane->written;\n  if (lane->sync_at_ns == 0)", "unit/lane:*/what_is_written_is_durable*")
 mutant(2, "the durable number is the accepted one", "persist/writer.c",
-       "  return durable == tail_of(writer) && durable + offset - 1 > published ? durable + offset - 1 : published;",
-       "  return durable < published ? published : tail_of(writer) + offset - 1;", "fault/kill:*/sqlite_without_the_journal",
+       "  uint64_t seq = durable == tail_of(writer) && end > published ? end : published;",
+       "  uint64_t seq = durable < published ? published : tail_of(writer) + end - durable;", "fault/kill:*/sqlite_without_the_journal",
        limit=120)
 
 mutant(3, "close gives up a sick sink although there is time", "persist/lane.c",

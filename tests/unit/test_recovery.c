@@ -249,6 +249,23 @@ Test(recovery, a_file_that_was_cut_short) {
   cr_assert_eq(recovery.missing.records, 0);
 }
 
+static char told[512];
+
+static void note_line(void *context, int32_t level, const char *message, size_t length) {
+  (void)context;
+  if (level == TKS_LOG_WARN) (void)snprintf(told, sizeof told, "%.*s", (int)length, message);
+}
+
+Test(recovery, a_file_without_a_byte_is_told) {
+  write_file(file("1-7.segment"), "", 0);
+  const tks__log log = {.write = note_line, .level = TKS_LOG_WARN};
+  const tks__recovery_options options = {
+      .dir = dir, .store_id = ID, .symbols = &symbols, .sources = &sources, .log = &log};
+  cr_assert_eq(tks__recovery_load(&options, &recovery, NULL), TKS_OK);
+  cr_assert_not_null(strstr(told, "1-7.segment is empty"), "%s", told);
+  cr_assert_not(path_exists(file("1-7.segment")));
+}
+
 Test(recovery, free_and_recordless_files_go_once_the_loss_is_noted) {
   leave_names(1);
   leave_names(2);

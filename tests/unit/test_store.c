@@ -84,6 +84,97 @@ Test(store, a_sink_that_is_left_out_after_a_kept_close) {
   cr_assert_eq(store_sqlite_seqs(dir), 10);
 }
 
+/* Leaves ten records in the journal that JSON lacks. */
+static void leave_without_json(void) {
+  scratch_clear(dir);
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 1;
+  open_with(&config);
+  atomic_store(&tks__fs_fault, no_json);
+  for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + i, 1, 2);
+  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(tks_close(store, &error), TKS_KEPT);
+  store = NULL;
+  atomic_store(&tks__fs_fault, NULL);
+}
+
+static void json_is_in_the_ledger(void) {
+  tks_gap gaps[4];
+  size_t total = 0;
+  cr_assert_eq(tks_gaps(store, 0, gaps, 4, &total, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(total, 1);
+  cr_assert_eq(gaps[0].cause, TKS_GAP_BACKEND);
+  cr_assert_eq(gaps[0].sink, TKS_JSON);
+  cr_assert_eq(gaps[0].from_seq, 1);
+  cr_assert_geq(gaps[0].to_seq, 10);
+}
+
+static _Atomic int calls_left;
+
+static int after_some_calls(tks__fs_op op, const char *path) {
+  (void)op, (void)path;
+  return atomic_fetch_sub(&calls_left, 1) <= 0 ? EIO : 0;
+}
+
+/* What waits is counted, not the places of the journal's files. */
+Test(store, held_counts_the_records_of_an_earlier_session) {
+  leave_without_json();
+  atomic_store(&tks__fs_fault, no_json);
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 1;
+  open_with(&config);
+  cr_assert_eq(store_stats(store).held, 10);
+  (void)store_put(store, eurusd, STORE_NOON + 10, 1, 2);
+  cr_assert_eq(store_stats(store).held, 11);
+  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(store_stats(store).held, 11);
+  atomic_store(&tks__fs_fault, NULL);
+  store_flush(store);
+  cr_assert_eq(store_stats(store).held, 0);
+}
+
+/* Wherever an open without JSON ends, the next one knows as much as the first: the manifest names JSON until the ledger does. */
+Test(store, a_sink_that_is_left_out_by_an_open_that_fails) {
+  tks_config config = store_config(TKS_SQLITE);
+  int code = TKS_EIO, failed = 0;
+  for (; code != TKS_OK && failed < 1000; failed++) {
+    leave_without_json();
+    atomic_store(&calls_left, failed);
+    atomic_store(&tks__fs_fault, after_some_calls);
+    code = tks_open(dir, strlen(dir), &config, &store, &error);
+    atomic_store(&tks__fs_fault, NULL);
+    if (code != TKS_OK) open_with(&config);
+    json_is_in_the_ledger();
+    store_close(store);
+    store = NULL;
+    cr_assert_eq(store_sqlite_seqs(dir), 10);
+  }
+  cr_assert_gt(failed, 5);
+  cr_assert_eq(code, TKS_OK);
+}
+
+/* Ditto, where it is the ledger that fails. */
+Test(store, a_sink_that_is_left_out_while_the_ledger_is_locked) {
+  leave_without_json();
+  char path[PATH_MAX], *manifest;
+  (void)snprintf(path, sizeof path, "%s/gaps.db", dir);
+  sqlite3 *lock = NULL;
+  cr_assert_eq(sqlite3_open(path, &lock), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(lock, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+  tks_config config = store_config(TKS_SQLITE);
+  cr_assert_eq(tks_open(dir, strlen(dir), &config, &store, &error), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "json cannot be left out"), "%s", error.message);
+  (void)snprintf(path, sizeof path, "%s/store.json", dir);
+  size_t length;
+  manifest = read_file(path, &length);
+  cr_assert_not_null(strstr(manifest, "\"backend\": \"dual\", \"mixed\": false"), "%s", manifest);
+  free(manifest);
+  (void)sqlite3_close(lock);
+  open_with(&config);
+  json_is_in_the_ledger();
+  cr_assert_eq(store_stats(store).recovered, 10);
+}
+
 /* The batch in hand, and the queue behind it. */
 Test(store, close_writes_a_full_queue) {
   for (uint32_t backend = TKS_SQLITE; backend <= TKS_DUAL; backend++) {

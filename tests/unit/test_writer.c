@@ -50,10 +50,12 @@ static uint64_t next_seq; /* as tks__writer_close gives it */
 static _Atomic uint64_t reserves; /* calls */
 static _Atomic bool reserve_stingy;
 static _Atomic bool reserve_wrong;
+static _Atomic bool reserve_held; /* and with it the loop, which has published what it knew */
 
 static uint64_t reserve(void *context, uint64_t last_seq, uint64_t reserved_seq) {
   (void)reserved_seq;
   atomic_fetch_add(&reserves, 1);
+  while (atomic_load(&reserve_held)) linger_ms(1);
   if (context != &reserves || last_seq < FIRST_SEQ - 1) atomic_store(&reserve_wrong, true);
   return atomic_load(&reserve_stingy) ? 0 : UINT64_MAX;
 }
@@ -64,14 +66,44 @@ static pthread_t auditor;
 static _Atomic bool audited;
 static _Atomic uint64_t unbalanced;
 static char imbalance[256]; /* the first */
+static _Atomic uint64_t told_durable, told_in_journal;
 
 static uint64_t total(const tks_store_stats *stats, const tks_sink_stats *sink) {
   return sink->written + sink->backlog + sink->lost + stats->dropped;
 }
 
+static void raise_to(_Atomic uint64_t *told, uint64_t now) {
+  uint64_t before = atomic_load(told);
+  while (before < now && !atomic_compare_exchange_weak(told, &before, now)) {
+  }
+}
+
+static void check_order(const tks_store_stats *s, uint64_t durable, uint64_t in_journal) {
+  bool ok = s->durable_seq >= durable && s->journal_seq >= in_journal && s->durable_seq <= s->journal_seq &&
+            s->journal_seq <= s->last_seq && s->held <= s->accepted + s->recovered;
+  for (int i = 0; i < TKS__LANES; i++) {
+    const tks_sink_stats *sink = &s->sinks[i];
+    if (sink->sink == 0) continue;
+    ok =
+        ok && s->durable_seq <= sink->durable_seq && sink->durable_seq <= sink->written_seq && sink->backlog <= s->held;
+  }
+  if (!ok && atomic_fetch_add(&unbalanced, 1) == 0)
+    (void)snprintf(imbalance, sizeof imbalance,
+                   "durable %llu (%llu before), journal %llu (%llu before), last %llu, held %llu; sinks: %llu of %llu, "
+                   "%llu of %llu durable",
+                   (unsigned long long)s->durable_seq, (unsigned long long)durable, (unsigned long long)s->journal_seq,
+                   (unsigned long long)in_journal, (unsigned long long)s->last_seq, (unsigned long long)s->held,
+                   (unsigned long long)s->sinks[0].durable_seq, (unsigned long long)s->sinks[0].written_seq,
+                   (unsigned long long)s->sinks[1].durable_seq, (unsigned long long)s->sinks[1].written_seq);
+}
+
 static void audit(void) {
+  uint64_t durable = atomic_load(&told_durable), in_journal = atomic_load(&told_in_journal);
   tks_store_stats stats = {0};
   tks__writer_stats(writer, &stats);
+  check_order(&stats, durable, in_journal);
+  raise_to(&told_durable, stats.durable_seq);
+  raise_to(&told_in_journal, stats.journal_seq);
   for (int i = 0; i < TKS__LANES; i++) {
     if (stats.sinks[i].sink == 0 || total(&stats, &stats.sinks[i]) == stats.accepted + stats.recovered) continue;
     if (atomic_fetch_add(&unbalanced, 1) == 0)
@@ -192,6 +224,7 @@ static void close_clean(void) {
 static void tear_down(void) {
   (void)allocations_work();
   /* A test that failed in the middle must come to an end too. */
+  atomic_store(&reserve_held, false);
   for (int i = 0; i < TKS__LANES; i++) {
     for (fake_op op = FAKE_WRITE; op < FAKE_OPS; op++) {
       fake_fail(&tapes[i], op, 0);
@@ -703,6 +736,39 @@ static void fill_up(uint64_t pushed, uint64_t to_drop) {
     else (void)tks__journal_wait(journal, tks__clock_monotonic_ns() + TKS__NS_PER_S);
   }
   cr_assert_eq(put(to_drop), 0);
+}
+
+static bool loop_is_held(void *context) { return reserves > *(const uint64_t *)context; }
+
+/* The loop has published what was durable some drops ago when there is room again, and a record to come. */
+Test(writer, what_was_durable_stays_durable) {
+  config.queue_records = 100;
+  config.batch_records = 50;
+  config.backlog_records = 200;
+  options.reserved_seq = FIRST_SEQ;
+  reserve_stingy = true;
+  start(TKS_DUAL);
+  uint32_t side = tks__journal_pin(journal); /* no block is taken back */
+  fill_up(0, 5);
+  flush();
+  uint64_t before = reserves;
+  reserve_held = true;
+  cr_assert_neq(tks__journal_lose(journal, 1), 0);
+  journal->wake(journal->wake_context);
+  cr_assert(wait_until(loop_is_held, &before));
+  for (int i = 0; i < 5; i++) cr_assert_neq(tks__journal_lose(journal, 1), 0);
+  uint64_t durable = tks__writer_durable_seq(writer);
+  cr_assert_eq(durable, FIRST_SEQ + capacity() + 10);
+  cr_assert_eq(durable, stats().last_seq);
+  tks__journal_unpin(journal, side);
+  put_patiently(1);
+  cr_assert_eq(tks__writer_durable_seq(writer), durable);
+  cr_assert_eq(stats().durable_seq, durable);
+  cr_assert_eq(stats().sinks[SQLITE].durable_seq, durable);
+  cr_assert_geq(stats().sinks[SQLITE].written_seq, durable);
+  reserve_held = false;
+  flush();
+  cr_assert_eq(stats().durable_seq, durable + 1);
 }
 
 /* A healthy but slow sink never loses: the room fills, and queue_policy applies. */

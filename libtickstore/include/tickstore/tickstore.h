@@ -516,7 +516,7 @@ typedef struct tks_store_stats {
   uint64_t refused_memory;
   uint64_t dropped;        /* no room: in the ring, lost to every sink */
   uint64_t blocked;        /* puts that had to wait for room */
-  uint64_t held;           /* in the journal (or queue), since some sink does not have them durably */
+  uint64_t held;           /* records in the journal (or queue), since some sink does not have them durably */
   uint64_t wakeups;        /* of the writer by put: system calls made by putting threads */
   uint64_t first_seq;      /* the first sequence number of this session */
   uint64_t last_seq;       /* the last one given out; first_seq - 1 if none */
@@ -546,7 +546,8 @@ typedef enum tks_gap_cause {
   TKS_GAP_CLOSE = 4,    /* without the journal: not written when close_limit_ms was over */
   TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
   TKS_GAP_BACKEND = 6,  /* opened with a narrower backend: what the sink that is left out still lacked of an earlier
-                           session's journal it does not get; records 0: not known */
+                           session's journal it may not get; records 0: not known. The row stays, though a later open
+                           with that sink may have found them in the journal still */
 } tks_gap_cause;
 
 /* A run of losses that belong together: `records` of the numbers from from_seq to to_seq. Where there was room for a moment in between, or

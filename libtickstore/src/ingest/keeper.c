@@ -69,7 +69,6 @@ struct tks__keeper {
   _Atomic bool armed;
   _Atomic uint64_t synced_seq; /* all up to here is synced in the journal, or was released */
   _Atomic uint64_t bytes;
-  uint64_t first_position;
   uint64_t recovered, holes;
   tks__helper maker;
   tks__helper scribe;
@@ -502,7 +501,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   journal->want_room_context = keeper;
   uint64_t position = place_recovered(keeper);
   tks__journal_begin(journal, position, keeper->options.first_seq);
-  keeper->first = keeper->first_position = journal->slot_mask + 1;
+  keeper->first = journal->slot_mask + 1;
   keeper->recovered = keeper->recovery.records;
   keeper->holes = position - keeper->first - keeper->recovered;
   tks__loss *missing = &keeper->recovery.missing;
@@ -598,6 +597,12 @@ static bool note_found(tks__keeper *keeper) {
   return noted;
 }
 
+static int note_left(tks__keeper *keeper, tks_error *error) {
+  const tks__keeper_options *o = &keeper->options;
+  if (keeper->recovered == 0 || o->note_left == NULL) return TKS_OK;
+  return o->note_left(o->note_context, tks__journal_seq_at(&keeper->journal, keeper->first), keeper->recovered, error);
+}
+
 int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks_error *error) {
   *out = NULL;
   tks__keeper *keeper = tks__aligned_alloc(64, sizeof *keeper);
@@ -615,6 +620,9 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
   if (code == TKS_OK) {
     tell_recovered(keeper);
     noted = note_found(keeper);
+    code = note_left(keeper, error);
+  }
+  if (code == TKS_OK) {
     int rc = start_threads(keeper);
     if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
   }
@@ -671,6 +679,5 @@ void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats) 
       .holes = keeper->holes,
       .bytes = atomic_load_explicit(&keeper->bytes, memory_order_relaxed),
       .synced_seq = atomic_load_explicit(&keeper->synced_seq, memory_order_relaxed),
-      .first = keeper->first_position,
   };
 }

@@ -30,9 +30,12 @@ typedef struct tks__keeper_options {
   tks__symbols *symbols;
   tks__names *sources;
   uint64_t first_seq; /* of this session */
+  /* Called by tks__keeper_start when an earlier session has left `records`, none below from_seq. On failure the keeper does not start, and
+   * they stay. May be NULL. */
+  int (*note_left)(void *context, uint64_t from_seq, uint64_t records, tks_error *error);
   /* Called on the scribe's thread to write a loss down, or (NULL) what was noted elsewhere; false: ask again later. */
   bool (*note_loss)(void *context, const tks__loss *loss);
-  void *note_context;
+  void *note_context; /* of both */
 } tks__keeper_options;
 
 /* Recovers what a crash left, prepares the first block and starts the threads. */
@@ -55,7 +58,6 @@ typedef struct tks__keeper_stats {
   uint64_t holes;      /* positions of recovered blocks without one */
   uint64_t bytes;      /* of the files */
   uint64_t synced_seq; /* all up to here was synced or durable at the last sync */
-  uint64_t first;      /* the first position of all, recovered ones included */
 } tks__keeper_stats;
 void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats);
 

@@ -163,7 +163,12 @@ static int take_file(const tks__recovery_options *options, tks__recovery *recove
     return TKS_OK;
   }
   if (rc == ENODATA) {
-    /* It never held a record, or all sinks have what it held. */
+    /* It never held a record, or all sinks have what it held; but of one without a byte nobody can tell. */
+    int64_t size;
+    if (tks__fs_size(path, &size) == 0 && size == 0)
+      tks__log_write(options->log, TKS_LOG_WARN,
+                     "journal: %s is empty and was removed: the last session died while making it, or somebody cut it",
+                     path);
     (void)tks__fs_remove(path);
     return TKS_OK;
   }

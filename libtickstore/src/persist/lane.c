@@ -66,11 +66,20 @@ bool tks__lane_sick(const tks__lane *lane, int64_t now_ns) {
 
 void tks__lane_publish(tks__lane *lane) {
   tks__journal *journal = lane->options.journal;
-  /* The journal may have let go of what lies below the floor: positions there have no numbers any more. */
-  if (lane->written.position >= lane->floor)
-    set(&lane->written_seq, tks__journal_seq_at(journal, lane->written.position) - 1);
-  if (lane->durable.position >= lane->floor)
-    set(&lane->durable_seq, tks__journal_seq_at(journal, lane->durable.position) - 1);
+  const tks__progress *written = &lane->written, *durable = &lane->durable;
+  uint64_t written_seq = get(&lane->written_seq);
+  /* The journal may have let go of what lies below the floor: positions there have no numbers any more. The number of its end grows with
+   * every record that is dropped: it is asked for once. */
+  if (written->position >= lane->floor) {
+    written_seq = tks__journal_seq_at(journal, written->position) - 1;
+    set(&lane->written_seq, written_seq);
+  }
+  if (durable->position >= lane->floor) {
+    bool same = durable->position == written->position;
+    uint64_t seq = same ? written_seq : tks__journal_seq_at(journal, durable->position) - 1;
+    /* Release: who sees it, sees that as much was written. */
+    atomic_store_explicit(&lane->durable_seq, seq, memory_order_release);
+  }
   set(&lane->lost, lane->written.lost);
   /* Release: whoever reads on from here finds what lies before in the sink. */
   atomic_store_explicit(&lane->written_position, lane->written.position, memory_order_release);
@@ -360,6 +369,10 @@ uint64_t tks__lane_wake_position(const tks__lane *lane, int64_t now_ns) {
 
 /* ----------------------------------------------------------------- stats */
 
+uint64_t tks__lane_held(const tks__lane *lane, uint64_t tail, uint64_t holes) {
+  return tail - lane->durable.position - (holes - lane->durable.holes);
+}
+
 void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_stats *stats) {
   const tks__sink_gauges *gauges = &lane->worker.sink->gauges;
   stats->sink = lane->id;
@@ -371,8 +384,9 @@ void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_st
   stats->retries = get(&lane->retries);
   stats->errors = get(&lane->errors);
   stats->rotations = get(&gauges->rotations);
+  /* In this order: see tks__lane_publish. */
+  stats->durable_seq = atomic_load_explicit(&lane->durable_seq, memory_order_acquire);
   stats->written_seq = get(&lane->written_seq);
-  stats->durable_seq = get(&lane->durable_seq);
   stats->wal_bytes = get(&gauges->wal_bytes);
   stats->open_files = get(&gauges->open_files);
   stats->flush_time_sum_us = get(&lane->flush_sum_us);

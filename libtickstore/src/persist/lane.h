@@ -76,7 +76,8 @@ typedef struct tks__lane {
   _Atomic uint64_t written_position;
   _Atomic uint64_t durable_position;
   _Atomic uint64_t written_seq;
-  _Atomic uint64_t durable_seq;
+  _Atomic uint64_t durable_seq;      /* at no moment above written_seq, if it is loaded (acquire) before that */
+  _Atomic uint64_t told_durable_seq; /* the writer's: the highest that anybody was told */
   _Atomic uint64_t lost;
   _Atomic uint32_t state; /* tks_sink_state */
   _Atomic uint64_t batches;
@@ -134,7 +135,10 @@ uint64_t tks__lane_wake_position(const tks__lane *lane, int64_t now_ns);
 /* Makes its numbers visible. */
 void tks__lane_publish(tks__lane *lane);
 
-/* Under the writer's lock. `tail` and `holes` (of all recovered blocks) give the backlog. */
+/* Under the writer's lock, like the next: records that the sink does not have durably. `holes` are those of all recovered blocks. */
+uint64_t tks__lane_held(const tks__lane *lane, uint64_t tail, uint64_t holes);
+
+/* `tail` and `holes` give the backlog. */
 void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_stats *stats);
 
 #endif

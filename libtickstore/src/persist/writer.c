@@ -421,18 +421,31 @@ static uint64_t durable_in(const tks__writer *writer, uint32_t sink) {
   return durable;
 }
 
-/* Where all that was ever accepted is durable, what was lost since then does not hold it back. */
-static uint64_t durable_seq_in(const tks__writer *writer, uint32_t sink) {
-  uint64_t durable = durable_in(writer, sink), published = UINT64_MAX;
-  for (size_t i = 0; i < writer->lane_count; i++) {
-    uint64_t seq = relaxed(&writer->lanes[i].durable_seq);
-    if (concerns(&writer->lanes[i], sink) && seq < published) published = seq;
-  }
+/* Where all that was ever accepted is durable, what was lost since then does not hold it back. What anybody was told stays true: a lane
+ * that is about to get more, and has not looked since, has published less. */
+static uint64_t lane_durable_seq(tks__writer *writer, tks__lane *lane) {
+  uint64_t durable = atomic_load(&lane->durable_position), published = relaxed(&lane->durable_seq);
   uint64_t offset = atomic_load_explicit(&writer->journal->offset, memory_order_acquire);
-  return durable == tail_of(writer) && durable + offset - 1 > published ? durable + offset - 1 : published;
+  uint64_t end = durable + offset - 1;
+  uint64_t seq = durable == tail_of(writer) && end > published ? end : published;
+  uint64_t told = atomic_load_explicit(&lane->told_durable_seq, memory_order_acquire);
+  while (told < seq && !atomic_compare_exchange_weak_explicit(&lane->told_durable_seq, &told, seq, memory_order_acq_rel,
+                                                              memory_order_acquire)) {
+  }
+  return told < seq ? seq : told;
 }
 
-uint64_t tks__writer_durable_seq(const tks__writer *writer) { return durable_seq_in(writer, 0); }
+static uint64_t durable_seq_in(tks__writer *writer, uint32_t sink) {
+  uint64_t durable = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    if (!concerns(&writer->lanes[i], sink)) continue;
+    uint64_t seq = lane_durable_seq(writer, &writer->lanes[i]);
+    if (seq < durable) durable = seq;
+  }
+  return durable;
+}
+
+uint64_t tks__writer_durable_seq(tks__writer *writer) { return durable_seq_in(writer, 0); }
 
 static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
   for (size_t i = 0; i < writer->lane_count; i++)
@@ -440,7 +453,7 @@ static const tks__lane *find_lane(const tks__writer *writer, uint32_t sink) {
   return NULL;
 }
 
-bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint64_t *seq) {
+bool tks__writer_sink_durable_seq(tks__writer *writer, uint32_t sink, uint64_t *seq) {
   if (find_lane(writer, sink) == NULL) return false;
   *seq = durable_seq_in(writer, sink);
   return true;
@@ -586,20 +599,31 @@ void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
   tks__keeper_stats_get(writer->options.keeper, &keeper);
   stats->recovered = keeper.recovered;
   stats->journal_bytes = keeper.bytes;
+  /* Before the journal's end is looked at: what is durable lies before it. */
+  uint64_t durable[TKS__LANES];
+  stats->durable_seq = UINT64_MAX;
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    durable[i] = lane_durable_seq(writer, &writer->lanes[i]);
+    if (durable[i] < stats->durable_seq) stats->durable_seq = durable[i];
+  }
+  /* What is durable needs no sync; of the rest the keeper knows. */
+  stats->journal_seq = keeper.synced_seq > stats->durable_seq ? keeper.synced_seq : stats->durable_seq;
   /* The lanes' positions and the tail of one moment: the counts add up. */
   (void)pthread_mutex_lock(&writer->lock);
   tks__journal_counts counts = tks__journal_count(writer->journal);
   stats->last_seq = counts.end_seq - 1;
   stats->accepted = counts.end_seq - writer->options.first_seq;
   stats->dropped = counts.dropped;
-  for (size_t i = 0; i < writer->lane_count; i++)
-    tks__lane_stats(&writer->lanes[i], counts.tail, keeper.holes,
-                    &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1]);
+  for (size_t i = 0; i < writer->lane_count; i++) {
+    tks_sink_stats *sink = &stats->sinks[writer->lanes[i].id == TKS_SQLITE ? 0 : 1];
+    tks__lane_stats(&writer->lanes[i], counts.tail, keeper.holes, sink);
+    /* What was told of as durable was written, too. */
+    sink->durable_seq = durable[i];
+    if (sink->written_seq < durable[i]) sink->written_seq = durable[i];
+    uint64_t held = tks__lane_held(&writer->lanes[i], counts.tail, keeper.holes);
+    if (held > stats->held) stats->held = held;
+  }
   (void)pthread_mutex_unlock(&writer->lock);
-  stats->durable_seq = tks__writer_durable_seq(writer);
-  /* What is durable needs no sync; of the rest the keeper knows. */
-  stats->journal_seq = keeper.synced_seq > stats->durable_seq ? keeper.synced_seq : stats->durable_seq;
-  stats->held = counts.tail - durable_in(writer, 0);
   if (stats->durable_seq < stats->last_seq && oldest != 0)
     stats->durable_lag_ms = (uint64_t)((tks__clock_monotonic_ns() - oldest) / TKS__NS_PER_MS);
 }

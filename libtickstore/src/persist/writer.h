@@ -54,10 +54,10 @@ void tks__writer_interrupt(tks__writer *writer);
  * numbers in the message. *next_seq becomes the first sequence number not given out. */
 int tks__writer_close(tks__writer *writer, uint32_t limit_ms, uint64_t *next_seq, tks_error *error);
 
-uint64_t tks__writer_durable_seq(const tks__writer *writer);
+uint64_t tks__writer_durable_seq(tks__writer *writer);
 
 /* Of one sink; false: there is no such sink here. */
-bool tks__writer_sink_durable_seq(const tks__writer *writer, uint32_t sink, uint64_t *seq);
+bool tks__writer_sink_durable_seq(tks__writer *writer, uint32_t sink, uint64_t *seq);
 
 /* Records of a symbol that are accepted and not yet written to a sink, with seq <= max_seq, in order of sequence. */
 typedef struct tks__pending {
