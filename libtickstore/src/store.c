@@ -95,11 +95,27 @@ static int check_time(tks__engine *engine, int64_t ts_ns, tks_error *error) {
                    ts_ns < engine->earliest_ns ? "before min_time_ns" : "more than max_ahead_s in the future");
 }
 
+/* An id that may not be put: there is no such one, or its name is not in the journal, where a crash would leave its records to nobody.
+ * TKS_OK: it is now. */
+static __attribute__((cold)) int check_unkept(tks__engine *engine, bool symbol, uint32_t id, tks_error *error) {
+  const char *what = symbol ? "symbol" : "source";
+  const tks__names *names = symbol ? &engine->symbols.names : &engine->sources;
+  int code;
+  if (id == 0 || id > tks__names_count(names)) {
+    code = tks__fail(error, symbol ? TKS_ESYMBOL : TKS_ESOURCE, 0, "%s is %u, no such id", what, id);
+  } else {
+    int errnum = tks__keeper_save_names(engine->keeper);
+    if (errnum == 0 || id <= tks__names_kept(names)) return TKS_OK;
+    code = tks__fail_errno(error, errnum, "cannot write the name of %s %u into the journal", what, id);
+  }
+  return refuse(engine, symbol ? TKS__REFUSED_SYMBOL : TKS__REFUSED_SOURCE, code);
+}
+
 /* Checks the quote and makes the record of it. */
 static int validate(tks__engine *engine, const tks_quote *quote, tks__record *record, tks_error *error) {
-  if (quote->source > tks__names_count(&engine->sources)) {
-    (void)tks__fail(error, TKS_ESOURCE, 0, "source is %u, no such id", quote->source);
-    return refuse(engine, TKS__REFUSED_SOURCE, TKS_ESOURCE);
+  if (quote->source > tks__names_kept(&engine->sources)) {
+    int known = check_unkept(engine, false, quote->source, error);
+    if (known != TKS_OK) return known;
   }
   int code = tks__validate_values(quote, error);
   if (code != TKS_OK)
@@ -202,14 +218,15 @@ static int tell_full(const tks__engine *engine, tks_error *error) {
 int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error) {
   tks__engine *engine = store->engine;
   if (engine->journal == NULL) return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
-  tks__symbol *symbol = tks__symbols_get(&engine->symbols, quote->symbol);
-  if (symbol == NULL) {
-    (void)tks__fail(error, TKS_ESYMBOL, 0, "symbol is %u, no such id", quote->symbol);
-    return refuse(engine, TKS__REFUSED_SYMBOL, TKS_ESYMBOL);
+  int code;
+  if (quote->symbol == 0 || quote->symbol > tks__names_kept(&engine->symbols.names)) {
+    code = check_unkept(engine, true, quote->symbol, error);
+    if (code != TKS_OK) return code;
   }
+  tks__symbol *symbol = &engine->symbols.entries[quote->symbol];
   tks__ring_prefetch(&symbol->ring);
   tks__record record;
-  int code = validate(engine, quote, &record, error);
+  code = validate(engine, quote, &record, error);
   if (code != TKS_OK) return code;
   if ((record.flags & TKS_FLAG_CROSSED) != 0 && engine->config.crossed_policy == TKS_CROSSED_DROP) {
     atomic_fetch_add_explicit(&symbol->crossed_dropped, 1, memory_order_relaxed);

@@ -210,6 +210,42 @@ Test(disk_full, a_day_that_cannot_be_begun) {
   cr_assert_eq(store_json_seqs(root), 2000);
 }
 
+/* The process dies while new symbols come in: what was accepted is there afterwards, with its name, and the rest was refused. */
+Test(disk_full, new_names_that_were_accepted_survive) {
+  NEED_DISK();
+  tks_config config = store_config(TKS_SQLITE);
+  config.flush_interval_ms = 3600000;
+  config.journal_bytes = 8 << 20;
+  config.queue_policy = TKS_QUEUE_DROP;
+  open_with(&config);
+  small_disk_fill(ballast, 0);
+  uint64_t accepted = 0, refused = 0;
+  for (int i = 0; i < 2000; i++) {
+    char name[16];
+    int n = snprintf(name, sizeof name, "N%d", i);
+    uint64_t seq;
+    int code = tks_put(store, name, (size_t)n, 1, 2, "X", 1, STORE_NOON + i, &seq, NULL);
+    cr_assert(code == TKS_OK || code == TKS_EDISKFULL, "%d", code);
+    accepted += code == TKS_OK;
+    refused += code == TKS_EDISKFULL;
+  }
+  cr_assert_gt(accepted, 300, "the names file has room ahead");
+  cr_assert_gt(refused, 300, "but not for all of them");
+  /* What a killed process leaves is what others see of its files now. */
+  char copy[PATH_MAX], command[3 * PATH_MAX];
+  (void)snprintf(copy, sizeof copy, "%s/copy", dir);
+  (void)snprintf(command, sizeof command, "cp -r '%s' '%s'", root, copy);
+  cr_assert_eq(system(command), 0);
+  cr_assert_eq(unlink(ballast), 0);
+  store_close(store);
+  store = store_open(copy, &config);
+  cr_assert_eq(store_stats(store).recovered, accepted);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(copy), accepted);
+  cr_assert_eq(store_sqlite_seqs(root), accepted);
+}
+
 /* What the journal takes ahead it has: or it might give that back to a disk that was full already. */
 static bool is_prepared(const tks_store_stats *stats, void *context) {
   (void)context;

@@ -264,6 +264,18 @@ mutant("journal", "the stamp is stored before the record", "ingest/slot.h",
        "  slot->body = body;\n", "unit/journal:*/many_producers*", "stress/stress", limit=240)
 mutant("journal", "names are not logged", "ingest/name_log.c", "static void on_new_name(void *context) { (void)tks__name_log_save(context); }",
        "static void on_new_name(void *context) { (void)context; }", "unit/name_log:*/a_name_is_in_the_file*")
+mutant("journal", "a new name is put before it is written down", "store.c", "quote->symbol > tks__names_kept(&engine->symbols.names)",
+       "quote->symbol > tks__names_count(&engine->symbols.names)", "unit/store:*/what_cannot_be_named*")
+mutant("journal", "a new source is put before it is written down", "store.c", "quote->source > tks__names_kept(&engine->sources)",
+       "quote->source > tks__names_count(&engine->sources)", "unit/store:*/what_cannot_be_named*")
+mutant("journal", "a name that could not be written down is kept", "ingest/name_log.c",
+       "  if (rc != 0) return rc;\n  log->saved[kind] = id;\n  tks__names_keep(log->names[kind], id);\n",
+       "  tks__names_keep(log->names[kind], id);\n  if (rc != 0) return rc;\n  log->saved[kind] = id;\n",
+       "unit/name_log:*/a_full_disk_keeps_nobody*")
+mutant("journal", "no room for names ahead that are not written down yet", "ingest/name_log.c",
+       "  rc = tks__fs_allocate(log->fd, ROOM_MIN);\n", "  rc = 0;\n", "unit/name_log:*/the_file_has_room_ahead")
+mutant("journal", "records whose name is not written down are destroyed", "ingest/recovery.c", "  found->segment->keep_aside = true;\n", "",
+       "unit/recovery:*/without_names*")
 mutant("journal", "recovery passes a segment over", "ingest/recovery.c", "  if (found.records == 0) {",
        "  if (found.records == 0 || recovery->count == 1) {", "fault/kill:*/sqlite", limit=120)
 mutant("journal", "recovery takes records of names that it does not know", "ingest/journal.c",

@@ -164,11 +164,76 @@ Test(name_log, a_full_disk_keeps_nobody_from_interning_and_is_made_good) {
   cr_assert_eq(intern(&t.sources, "bank"), 1);
   cr_assert_eq(tks__name_log_save(&log), ENOSPC);
   cr_assert_eq(tks__name_log_sync(&log), ENOSPC, "what is not in the file is not synced");
+  cr_assert_eq(tks__names_kept(&t.symbols), 1, "what is not in the file may not be put");
+  cr_assert_eq(tks__names_kept(&t.sources), 0);
   atomic_store(&tks__fs_fault, NULL);
   cr_assert_eq(missing(&t), 2);
   cr_assert_eq(intern(&t.symbols, "two"), 3, "the next one takes the others along");
   cr_assert_eq(missing(&t), 0);
+  cr_assert_eq(tks__names_kept(&t.symbols), 3);
+  cr_assert_eq(tks__names_kept(&t.sources), 1);
   cr_assert_eq(tks__name_log_sync(&log), 0);
+  tks__name_log_deinit(&log, true);
+  tables_deinit(&t);
+}
+
+/* What is in the file stays allowed, also while it is written again after a failed sync. */
+Test(name_log, what_was_kept_once_is_kept) {
+  tables t;
+  tables_init(&t, 1000);
+  (void)intern(&t.symbols, "before there is a file");
+  cr_assert_eq(tks__names_kept(&t.symbols), 1, "nobody asks for more than an id");
+  tks__name_log log;
+  open_log(&log, &t);
+  (void)intern(&t.symbols, "another");
+  atomic_store(&failing_op, TKS__FS_SYNC);
+  atomic_store(&tks__fs_fault, fail_all);
+  cr_assert_eq(tks__name_log_sync(&log), ENOSPC);
+  atomic_store(&failing_op, TKS__FS_WRITE);
+  cr_assert_eq(tks__name_log_save(&log), ENOSPC);
+  cr_assert_eq(tks__names_kept(&t.symbols), 2);
+  (void)intern(&t.symbols, "new");
+  cr_assert_eq(tks__names_kept(&t.symbols), 2);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(tks__name_log_save(&log), 0);
+  cr_assert_eq(tks__names_kept(&t.symbols), 3);
+  atomic_store(&tks__fs_fault, fail_all);
+  (void)intern(&t.symbols, "the last");
+  tks__name_log_deinit(&log, true);
+  cr_assert_eq(tks__names_kept(&t.symbols), 4, "nobody listens any more");
+  tables_deinit(&t);
+}
+
+static int64_t blocks_bytes(void) {
+  struct stat st;
+  cr_assert_eq(stat(path, &st), 0);
+  return (int64_t)st.st_blocks * 512;
+}
+
+/* A full disk is met when the room is used up, and not by each new name. */
+Test(name_log, the_file_has_room_ahead) {
+  tables t;
+  tables_init(&t, 20000);
+  tks__name_log log;
+  open_log(&log, &t);
+  cr_assert_geq(blocks_bytes(), 64 << 10);
+  atomic_store(&failing_op, TKS__FS_ALLOCATE);
+  atomic_store(&tks__fs_fault, fail_all);
+  for (uint32_t i = 0; i < 400; i++) (void)intern_number(&t.symbols, "S", i);
+  struct stat st;
+  cr_assert_eq(stat(path, &st), 0);
+  cr_assert_eq(st.st_size, 64 << 10, "within what was there from the beginning");
+  for (uint32_t i = 400; i < 500; i++) (void)intern_number(&t.symbols, "S", i);
+  cr_assert_eq(missing(&t), 0, "without room ahead there may still be some");
+  cr_assert_eq(tks__names_kept(&t.symbols), 500);
+  atomic_store(&tks__fs_fault, NULL);
+  for (uint32_t i = 500; i < 10000; i++) {
+    (void)intern_number(&t.symbols, "S", i);
+    cr_assert_geq(blocks_bytes(), (2 * (int64_t)(i + 1) - 1) * 80);
+  }
+  cr_assert_leq(blocks_bytes(), 10000 * 2 * 80 * 2 + (64 << 10));
+  (void)intern(&t.sources, "the first");
+  cr_assert_eq(missing(&t), 0);
   tks__name_log_deinit(&log, true);
   tables_deinit(&t);
 }
@@ -283,7 +348,9 @@ Test(name_log, a_damaged_or_missing_entry_costs_its_own_name_alone) {
   tables_init(&t, 1000);
   size_t length;
   char *bytes = written_file(&t, &length);
-  cr_assert_eq(length, 40 * sizeof(tks__name_entry));
+  cr_assert_gt(length, 40 * sizeof(tks__name_entry));
+  for (size_t at = 40 * sizeof(tks__name_entry); at < length; at++) cr_assert_eq(bytes[at], 0);
+  length = 40 * sizeof(tks__name_entry);
   for (size_t bit = 0; bit < 2 * sizeof(tks__name_entry) * 8; bit++) {
     size_t at = 10 * sizeof(tks__name_entry) + bit / 8;
     bytes[at] = (char)(bytes[at] ^ 1 << bit % 8);

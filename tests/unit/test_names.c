@@ -30,6 +30,7 @@ Test(names, ids_count_from_one_and_stay) {
   cr_assert_eq(intern(&names, "GBPUSD"), 2);
   cr_assert_eq(intern(&names, "EURUSD"), 1);
   cr_assert_eq(tks__names_find(&names, "GBPUSD", 6), 2);
+  cr_assert_eq(tks__names_kept(&names), 2);
   cr_assert_eq(tks__names_find(&names, "GBPUS", 5), 0);
   const tks__name *name = tks__names_get(&names, 2);
   cr_assert_eq(name->length, 6);

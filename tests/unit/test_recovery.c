@@ -297,6 +297,17 @@ Test(recovery, without_names_the_records_are_a_loss_that_is_told) {
   cr_assert_eq(recovery.torn.records, 10);
   cr_assert_eq(recovery.torn.from_seq, 1000);
   cr_assert_eq(recovery.torn.to_seq, 1009);
+  size_t length, later;
+  char *before = read_file(file("3-1.segment"), &length);
+  tks__recovery_discard(&recovery);
+  cr_assert(is_set_aside("3-1.segment"), "but they are not destroyed");
+  char *after = read_file(file("3-1.segment.damaged"), &later);
+  cr_assert(length == later && memcmp(before, after, length) == 0);
+  free(before);
+  free(after);
+  tks__recovery_free(&recovery);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.torn.records, 0, "told once");
 }
 
 Test(recovery, torn_names_cost_their_own_records_alone) {
@@ -311,6 +322,34 @@ Test(recovery, torn_names_cost_their_own_records_alone) {
   cr_assert_eq(recovery.records, 6);
   cr_assert_eq(recovery.torn.records, 3);
   cr_assert_eq(tks__names_find(&symbols.names, "B", 1), 0);
+  cr_assert_eq(recovery.segments[0].nameless, 3);
+  cr_assert(path_exists(file("2-1.segment")), "the sinks do not have the six yet");
+  cr_assert(path_exists(file("2.names")));
+  tks__segment_close(recovery.segments[0].segment, true);
+  recovery.segments[0].segment = NULL;
+  cr_assert(is_set_aside("2-1.segment"));
+  tks__recovery_remove_names(dir, recovery.sessions[0]);
+  cr_assert(is_set_aside("2.names"));
+}
+
+/* Killed between the one and the other, names that nobody else needs still follow their records. */
+Test(recovery, names_follow_what_was_set_aside) {
+  for (uint64_t session = 1; session <= 4; session++) leave_names(session);
+  leave_segment("1-1.segment", 1, 1000, 9);
+  cr_assert_eq(rename(file("1-1.segment"), file("1-1.segment.damaged")), 0); /* by the recovery before */
+  leave_segment("2-1.segment", 2, 2000, 9);
+  write_file(file("2-1.segment"), "something else", 14); /* set aside now */
+  tks__segment *segment = begin_segment("3-1.segment", 3, 3000, 0);
+  tks__record nameless = quote(3000, 99);
+  tks__slot_store(&segment->slots[0], &nameless);
+  tks__segment_close(segment, false);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.count, 0);
+  cr_assert(is_set_aside("1.names"));
+  cr_assert(is_set_aside("2.names"));
+  cr_assert(is_set_aside("3.names"));
+  cr_assert_not(path_exists(file("4.names")));
+  cr_assert_not(path_exists(file("4.names.damaged")));
 }
 
 Test(recovery, numbers_of_files_set_aside_are_not_used_again) {

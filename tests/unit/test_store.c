@@ -674,6 +674,75 @@ static int fail_at_zero(tks__fs_op op, const char *path) {
   return atomic_fetch_sub(&countdown, 1) == 0 ? fault : 0;
 }
 
+static int refuse_writes(tks__fs_op op, const char *path) {
+  (void)path;
+  return op == TKS__FS_WRITE || op == TKS__FS_ALLOCATE ? atomic_load(&fault) : 0;
+}
+
+static int put_named(const char *symbol, const char *source, uint64_t *seq) {
+  return tks_put(store, symbol, strlen(symbol), 1, 2, source, strlen(source), STORE_NOON, seq, &error);
+}
+
+/* A record whose name is nowhere would be nobody's after a crash: put does not say that it was accepted. */
+Test(store, what_cannot_be_named_is_refused) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.flush_interval_ms = 3600000;
+  for (int f = 0; f < 2; f++) {
+    scratch_clear(dir);
+    open_with(&config);
+    const int code = f ? TKS_EDISKFULL : TKS_EIO;
+    uint64_t seq = 1;
+    atomic_store(&fault, f ? ENOSPC : EIO);
+    atomic_store(&tks__fs_fault, refuse_writes);
+    cr_assert_eq(put_named("NEW", "", &seq), code, "%s", error.message);
+    cr_assert_eq(seq, 0);
+    cr_assert_eq(error.code, code);
+    cr_assert_not_null(strstr(error.message, "name of symbol 2"), "%s", error.message);
+    uint32_t id = store_symbol(store, "NEW"); /* for reading */
+    cr_assert_eq(id, 2);
+    tks_range range = store_range(id);
+    size_t count;
+    free(store_read(store, &range, 10, &count));
+    cr_assert_eq(count, 0);
+    const tks_quote quotes[] = {{.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = id},
+                                {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd}};
+    tks_put_result result;
+    int32_t codes[2];
+    cr_assert_eq(tks_put_quotes(store, quotes, 2, codes, &result, &error), TKS_PARTIAL);
+    cr_assert(codes[0] == code && codes[1] == TKS_OK);
+    cr_assert_eq(put_named("EURUSD", "bank", &seq), code, "%s", error.message);
+    cr_assert_not_null(strstr(error.message, "name of source 1"), "%s", error.message);
+    uint32_t source = store_source(store, "bank");
+    cr_assert_eq(put_code(STORE_NOON, 1, 2, source, 0), code);
+    cr_assert_eq(put_code(STORE_NOON, 1, 2, source + 1, 0), TKS_ESOURCE);
+    cr_assert_eq(put_named("EURUSD", "", &seq), TKS_OK, "a known one goes on");
+    tks_store_stats stats = store_stats(store);
+    cr_assert(stats.refused_symbol == 2 && stats.refused_source == 3 && stats.accepted == 2);
+    atomic_store(&tks__fs_fault, NULL);
+    cr_assert_eq(tks_put_quotes(store, quotes, 2, codes, &result, &error), TKS_OK, "%s", error.message);
+    cr_assert_eq(put_code(STORE_NOON, 1, 2, source, 0), TKS_OK);
+    cr_assert_eq(put_named("NEW", "bank", &seq), TKS_OK);
+    store_close(store);
+    store = NULL;
+    cr_assert_eq(store_sqlite_seqs(dir), 6);
+  }
+}
+
+/* Without the journal no name has to be anywhere. */
+Test(store, without_the_journal_a_new_name_needs_no_disk) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.journal = 0;
+  open_with(&config);
+  atomic_store(&fault, ENOSPC);
+  atomic_store(&tks__fs_fault, refuse_writes);
+  uint64_t seq;
+  cr_assert_eq(put_named("NEW", "bank", &seq), TKS_OK, "%s", error.message);
+  atomic_store(&tks__fs_fault, NULL);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(dir), 1);
+}
+
 /* A failed open leaves nothing behind that a second one would trip over: no lock, no thread, no half-made store. */
 Test(store, every_step_of_open_may_fail) {
   for (int existing = 0; existing < 2; existing++) {

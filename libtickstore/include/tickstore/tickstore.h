@@ -298,7 +298,8 @@ TKS_API int tks_sink_durable_seq(tks_store *store, uint32_t sink, uint64_t *seq,
 
 /* Interns a symbol's name: *id is its id in this store handle, from 1 up, the same for the same bytes until the store is
  * closed. Ids are not kept across tks_open; names are. A new name may allocate and, with the journal, is written to its
- * names file (one write, no sync; where that fails, it is tried again later); a known one costs neither.
+ * names file (one write, no sync); a known one costs neither. Where that write fails (a full disk) the id is good for reading all
+ * the same, but quotes with it are refused until the name could be written: see tks_put_quote.
  * Names are 1 to TKS_NAME_MAX bytes of UTF-8 without control characters (C0, DEL, C1) and without . or .. as a
  * component between slashes or backslashes; slashes themselves are fine (EUR/USD).
  * Codes: TKS_ENULL, TKS_ENAME*, TKS_ETABLEFULL, TKS_ENOMEM. */
@@ -338,7 +339,8 @@ TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capac
  * `quote` is copied. *seq (may be NULL) becomes its sequence number when accepted, 0 otherwise.
  * Returns TKS_OK; TKS_THROTTLED or TKS_CROSSED_DROPPED (not stored, by configuration);
  * TKS_ESYMBOL, TKS_ESOURCE, TKS_ESIDES, TKS_EPRICE, TKS_ESIZE, TKS_ETIME, TKS_ECROSSED (refused, no effect but
- * its counter); TKS_EQUEUEFULL (in the ring and in tks_recent, has a sequence number, but is lost to the sinks and
+ * its counter); TKS_EDISKFULL, TKS_EIO (refused, and counted with symbol or source: its name could not be written into the journal, so
+ * a crash would leave the quote to nobody; each further put of it tries again); TKS_EQUEUEFULL (in the ring and in tks_recent, has a sequence number, but is lost to the sinks and
  * counted so); TKS_ENOMEM (refused); TKS_EREADONLY, TKS_ECLOSED, TKS_EFORK, TKS_ENULL. */
 TKS_API int tks_put_quote(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error);
 
@@ -363,7 +365,8 @@ typedef struct tks_put_result {
 TKS_API int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int32_t *codes,
                            tks_put_result *result, tks_error *error);
 
-/* Convenience: interns both names (source may be empty: none) and puts a quote without sizes. */
+/* Convenience: interns both names (source may be empty: none) and puts a quote without sizes. Codes: those of tks_symbol and
+ * tks_put_quote; on TKS_EDISKFULL and TKS_EIO the names are interned, and the next call tries again to write them down. */
 TKS_API int tks_put(tks_store *store, const char *symbol, size_t symbol_length, double bid, double ask,
                     const char *source, size_t source_length, int64_t ts_ns, uint64_t *seq, tks_error *error);
 

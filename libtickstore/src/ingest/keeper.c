@@ -571,12 +571,11 @@ static void close_segments(tks__keeper *keeper, uint64_t keep_from, uint64_t kee
   tks__unreserve(keeper->arena, keeper->arena_bytes);
 }
 
+int tks__keeper_save_names(tks__keeper *keeper) { return keeper->in_files ? tks__name_log_save(&keeper->names) : 0; }
+
 static void remove_old_names(const tks__keeper *keeper) {
-  for (size_t i = 0; i < keeper->recovery.session_count; i++) {
-    char path[TKS__SEGMENT_PATH_MAX];
-    tks__name_log_path(keeper->options.dir, keeper->recovery.sessions[i]->session, path, sizeof path);
-    (void)tks__fs_remove(path);
-  }
+  for (size_t i = 0; i < keeper->recovery.session_count; i++)
+    tks__recovery_remove_names(keeper->options.dir, keeper->recovery.sessions[i]);
 }
 
 static void free_keeper(tks__keeper *keeper, bool remove_names) {

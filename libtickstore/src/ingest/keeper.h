@@ -61,4 +61,7 @@ typedef struct tks__keeper_stats {
 } tks__keeper_stats;
 void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats);
 
+/* Any thread: tries again to write down the names that could not be. 0 or an errno value. */
+int tks__keeper_save_names(tks__keeper *keeper);
+
 #endif

@@ -13,6 +13,8 @@
 #include "base/memory.h"
 
 #define FILE_BYTES_MAX ((size_t)UINT32_MAX) /* both tables full */
+#define ROOM_MIN ((int64_t)64 << 10)        /* some 400 symbols and as many sources */
+#define ROOM_STEP_MAX ((int64_t)4 << 20)
 
 void tks__name_log_path(const char *dir, uint64_t session, char *path, size_t size) {
   (void)snprintf(path, size, "%s/%llu.names", dir, (unsigned long long)session);
@@ -22,15 +24,25 @@ static uint64_t entry_check(const tks__name_entry *entry) {
   return XXH3_64bits(entry, offsetof(tks__name_entry, check));
 }
 
+/* Twice as much, up to a point. Where the disk refuses, the write tells. */
+static void make_room(tks__name_log *log, int64_t end) {
+  int64_t room = log->room;
+  while (room < end) room += room < ROOM_STEP_MAX ? room : ROOM_STEP_MAX;
+  if (tks__fs_allocate(log->fd, room) == 0) log->room = room;
+}
+
 static int put_entry(tks__name_log *log, int kind, uint32_t id) {
   const tks__name *name = tks__names_get(log->names[kind], id);
   tks__name_entry entry = {.id = id, .kind = (uint8_t)kind, .length = (uint8_t)name->length};
   memcpy(entry.text, name->text, name->length);
   entry.check = entry_check(&entry);
   int64_t place = ((int64_t)id - 1) * TKS__NAMED_KINDS + kind;
-  int rc = tks__fs_write_all(log->fd, &entry, sizeof entry, place * (int64_t)sizeof entry);
+  int64_t at = place * (int64_t)sizeof entry;
+  if (at + (int64_t)sizeof entry > log->room) make_room(log, at + (int64_t)sizeof entry);
+  int rc = tks__fs_write_all(log->fd, &entry, sizeof entry, at);
   if (rc != 0) return rc;
   log->saved[kind] = id;
+  tks__names_keep(log->names[kind], id);
   log->dirty = true;
   return 0;
 }
@@ -44,7 +56,7 @@ int tks__name_log_save(tks__name_log *log) {
   }
   if (rc != 0)
     tks__log_limited(log->log, &log->limiter, TKS_LOG_ERROR,
-                     "cannot write %s: %s; until that works, a crash may lose what new symbols have", log->path,
+                     "cannot write %s: %s; until that works, quotes of new symbols and sources are refused", log->path,
                      strerror(rc));
   (void)pthread_mutex_unlock(&log->lock);
   return rc;
@@ -63,6 +75,9 @@ int tks__name_log_init(tks__name_log *log, const char *path, tks__names *symbols
   if (rc != 0) goto no_lock;
   rc = tks__fs_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0666, &log->fd);
   if (rc != 0) goto no_file;
+  rc = tks__fs_allocate(log->fd, ROOM_MIN);
+  if (rc != 0) goto no_names;
+  log->room = ROOM_MIN;
   rc = tks__name_log_save(log);
   if (rc != 0) goto no_names;
   tks__names_watch(symbols, on_new_name, log);

@@ -2,9 +2,11 @@
  *
  *   ROOT/journal/S.names   entries of 80 bytes (tks__name_entry): of symbol n the 2n-2nd, of source n the 2n-1st
  *
- * A name is written before its id is handed out: so it is there before any record that uses it. Where that fails (a full disk),
- * the id is handed out all the same, and the keeper tries again. Each has its place, so that writing all of them again,
- * after a failed sync, never leaves one out. Symbols and sources are interned on any thread. */
+ * A name is written before its id is handed out: so it is there before any record that uses it. The file has blocks of its own ahead of
+ * what is written (places that are zero have no name yet), so that a full disk is met late. Where writing fails all the same, the id is
+ * handed out, for who reads, but is not kept (tks__names_kept): put refuses it until the name could be written, which each such put, each
+ * new name and the keeper try again. Each name has its place, so that writing all of them again, after a failed sync, never leaves one
+ * out. Symbols and sources are interned on any thread. */
 #ifndef TKS_INGEST_NAME_LOG_H
 #define TKS_INGEST_NAME_LOG_H
 
@@ -33,7 +35,8 @@ typedef struct tks__name_log {
   char *path;
   int fd;
   pthread_mutex_t lock;
-  uint32_t saved[TKS__NAMED_KINDS]; /* ids up to here are in the file */
+  uint32_t saved[TKS__NAMED_KINDS]; /* ids up to here are in the file, and not to be written again */
+  int64_t room;                     /* bytes that the file has blocks for */
   bool dirty;                       /* written since the last sync */
   tks__log_limiter limiter;
 } tks__name_log;
@@ -45,7 +48,7 @@ void tks__name_log_path(const char *dir, uint64_t session, char *path, size_t si
 int tks__name_log_init(tks__name_log *log, const char *path, tks__names *symbols, tks__names *sources,
                        const tks__log *messages);
 
-/* Writes what is not there yet. 0 or an errno value. */
+/* Writes what is not there yet, and says so to the tables. 0 or an errno value. */
 int tks__name_log_save(tks__name_log *log);
 
 /* Puts it on stable storage. */

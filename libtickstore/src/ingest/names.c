@@ -60,6 +60,7 @@ int tks__names_init(tks__names *names, uint32_t max) {
   if (pthread_mutex_init(&names->lock, NULL) != 0) goto no_lock;
   atomic_init(&names->index, index);
   atomic_init(&names->count, 0);
+  atomic_init(&names->kept, 0);
   return TKS_OK;
 
 no_lock:
@@ -131,15 +132,25 @@ static int add(tks__names *names, const char *text, size_t length, uint32_t hash
   /* Release: the entry becomes visible with the count; see invariant 1 for the order of the two stores. */
   atomic_store_explicit(&names->count, count + 1, memory_order_release);
   if (names->added != NULL) names->added(names->added_context);
+  else tks__names_keep(names, count + 1);
   index_put(atomic_load_explicit(&names->index, memory_order_relaxed), hash, count + 1, memory_order_release);
   *id = count + 1;
   return TKS_OK;
+}
+
+void tks__names_keep(tks__names *names, uint32_t id) {
+  uint32_t kept = atomic_load_explicit(&names->kept, memory_order_relaxed);
+  /* Release: what was done for these ids is done for whoever sees them kept. */
+  while (kept < id &&
+         !atomic_compare_exchange_weak_explicit(&names->kept, &kept, id, memory_order_release, memory_order_relaxed)) {
+  }
 }
 
 void tks__names_watch(tks__names *names, void (*added)(void *), void *context) {
   (void)pthread_mutex_lock(&names->lock);
   names->added = added;
   names->added_context = context;
+  if (added == NULL) tks__names_keep(names, tks__names_count(names));
   (void)pthread_mutex_unlock(&names->lock);
 }
 

@@ -95,6 +95,7 @@ static void look_through(const tks__recovery_options *options, tks__recovery *re
     uint32_t id = tks__id_map_get(found->ids, TKS__NAMED_SYMBOL, record.symbol);
     if (id == 0 || (record.source != 0 && tks__id_map_get(found->ids, TKS__NAMED_SOURCE, record.source) == 0)) {
       note_torn(recovery, found->base_seq + i);
+      found->nameless++;
       continue;
     }
     note_record(options->symbols, id, record.seq);
@@ -106,9 +107,7 @@ static void look_through(const tks__recovery_options *options, tks__recovery *re
 }
 
 static void set_aside(const tks__recovery_options *options, const char *path, const char *why) {
-  char aside[TKS__SEGMENT_PATH_MAX + 16];
-  (void)snprintf(aside, sizeof aside, "%s.damaged", path);
-  int rc = tks__fs_rename(path, aside);
+  int rc = tks__segment_set_aside(path);
   tks__log_write(options->log, TKS_LOG_ERROR, "journal: %s: %s; %s", path, why,
                  rc == 0 ? "set aside as *.damaged" : "left where it is");
 }
@@ -116,6 +115,17 @@ static void set_aside(const tks__recovery_options *options, const char *path, co
 static void set_spent(tks__recovery *recovery, tks__segment *segment) {
   segment->next = recovery->spent;
   recovery->spent = segment;
+}
+
+static void keep_nameless(const tks__recovery_options *options, const tks__recovered_segment *found,
+                          tks__recovered_session *session) {
+  if (found->nameless == 0) return;
+  found->segment->keep_aside = true;
+  session->nameless = true;
+  tks__log_write(options->log, TKS_LOG_ERROR,
+                 "journal: %s: the names of %llu sound records are not in %llu.names; both files are set aside as "
+                 "*.damaged when the sinks have the rest",
+                 found->segment->path, (unsigned long long)found->nameless, (unsigned long long)session->session);
 }
 
 static int add_segment(const tks__recovery_options *options, tks__recovery *recovery, tks__segment *segment,
@@ -127,6 +137,7 @@ static int add_segment(const tks__recovery_options *options, tks__recovery *reco
   if (code != TKS_OK) return code;
   tks__recovered_segment found = {.segment = segment, .ids = &session->ids, .base_seq = tks__segment_base(segment)};
   look_through(options, recovery, &found);
+  keep_nameless(options, &found, session);
   if (found.records == 0) {
     set_spent(recovery, segment);
     return TKS_OK;
@@ -188,18 +199,39 @@ static bool has_suffix(const char *name, const char *suffix) {
   return length > n && strcmp(name + length - n, suffix) == 0;
 }
 
+void tks__recovery_remove_names(const char *dir, const tks__recovered_session *session) {
+  char path[TKS__SEGMENT_PATH_MAX];
+  tks__name_log_path(dir, session->session, path, sizeof path);
+  (void)(session->nameless ? tks__segment_set_aside(path) : tks__fs_remove(path));
+}
+
+/* Records of that session are in a file that was set aside: now, or by an earlier recovery. */
+static bool has_aside(const tks__recovery_options *options, const tks__fs_names *names, uint64_t session) {
+  bool found = false;
+  for (size_t i = 0; i < names->count && !found; i++) {
+    if (strtoull(names->names[i], NULL, 10) != session) continue;
+    char path[TKS__SEGMENT_PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/%s.damaged", options->dir, names->names[i]);
+    int64_t size;
+    found = has_suffix(names->names[i], ".segment.damaged") ||
+            (has_suffix(names->names[i], ".segment") && tks__fs_size(path, &size) == 0);
+  }
+  return found;
+}
+
 /* Names of sessions of which no records are left are of no use. */
 static void remove_names(const tks__recovery_options *options, const tks__recovery *recovery,
                          const tks__fs_names *names) {
   for (size_t i = 0; i < names->count; i++) {
     if (!has_suffix(names->names[i], ".names")) continue;
     bool used = false;
-    uint64_t session = strtoull(names->names[i], NULL, 10);
+    tks__recovered_session gone = {.session = strtoull(names->names[i], NULL, 10)};
     for (size_t s = 0; s < recovery->count && !used; s++)
-      used = tks__segment_head(recovery->segments[s].segment)->session == session;
-    char path[TKS__SEGMENT_PATH_MAX];
-    path_of(options, names->names[i], path);
-    if (!used) (void)tks__fs_remove(path);
+      used = tks__segment_head(recovery->segments[s].segment)->session == gone.session;
+    if (used) continue;
+    const tks__recovered_session *known = find_session(recovery, gone.session);
+    gone.nameless = (known != NULL && known->nameless) || has_aside(options, names, gone.session);
+    tks__recovery_remove_names(options->dir, &gone);
   }
 }
 

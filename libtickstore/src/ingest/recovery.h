@@ -3,7 +3,11 @@
  * Segments are looked through slot by slot: a slot whose stamp fits its place holds a record that put had accepted; an empty one
  * was never finished; anything else was torn by a loss of power, after the last sync, and is reported. Files that
  * are not sound segments are set aside as *.damaged, and reported. A file without a record is removed, but not before what was torn in it
- * has been noted. */
+ * has been noted.
+ *
+ * A record that is whole but whose name is not known (the session's names are gone or damaged) is reported like a torn one, for no sink can
+ * take it; but it is not destroyed: when all else in its file is in the sinks, the file is set aside instead of removed, and so is what is
+ * left of the names. */
 #ifndef TKS_INGEST_RECOVERY_H
 #define TKS_INGEST_RECOVERY_H
 
@@ -15,11 +19,13 @@ typedef struct tks__recovered_segment {
   const tks__id_map *ids;
   uint64_t base_seq;
   uint64_t records;
+  uint64_t nameless; /* whole, but nobody knows whose they are */
 } tks__recovered_segment;
 
 typedef struct tks__recovered_session {
   uint64_t session;
   tks__id_map ids;
+  bool nameless; /* names lack that records need */
 } tks__recovered_session;
 
 typedef struct tks__recovery {
@@ -50,6 +56,9 @@ int tks__recovery_load(const tks__recovery_options *options, tks__recovery *reco
 
 /* Removes the files without a record: the loss of what was torn in them has been written down. */
 void tks__recovery_discard(tks__recovery *recovery);
+
+/* Nothing of a session is needed any more. */
+void tks__recovery_remove_names(const char *dir, const tks__recovered_session *session);
 
 /* Gives up what is still held: segments that were handed over have been set to NULL. */
 void tks__recovery_free(tks__recovery *recovery);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -210,10 +211,17 @@ int tks__segment_sync(tks__segment *segment, uint64_t first, uint64_t end) {
   return tks__fs_map_sync(&segment->slots[first], (size_t)(end - first) * sizeof(tks__slot));
 }
 
+int tks__segment_set_aside(const char *path) {
+  char aside[TKS__SEGMENT_PATH_MAX + 16];
+  (void)snprintf(aside, sizeof aside, "%s.damaged", path);
+  return tks__fs_rename(path, aside);
+}
+
 void tks__segment_close(tks__segment *segment, bool remove_file) {
   if (segment == NULL) return;
   if (segment->memory != NULL) tks__fs_unmap(segment->memory, segment->bytes);
-  if (remove_file && segment->path != NULL) (void)tks__fs_remove(segment->path);
+  if (remove_file && segment->path != NULL)
+    (void)(segment->keep_aside ? tks__segment_set_aside(segment->path) : tks__fs_remove(segment->path));
   tks__free(segment->path);
   tks__free(segment);
 }

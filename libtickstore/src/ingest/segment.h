@@ -39,7 +39,8 @@ typedef struct tks__segment {
   void *memory; /* of the file: header and slots; NULL: slots only, somebody else's memory */
   size_t bytes;
   bool header_synced;
-  char *path; /* NULL without a file */
+  bool keep_aside; /* instead of removing the file it is set aside: somebody may still make something of it */
+  char *path;      /* NULL without a file */
 } tks__segment;
 
 /* In memory that the caller owns. NULL: no memory. */
@@ -72,5 +73,8 @@ int tks__segment_sync(tks__segment *segment, uint64_t first, uint64_t end);
 
 /* Lets go of the memory, and of the file too. */
 void tks__segment_close(tks__segment *segment, bool remove_file);
+
+/* Renames a file of the journal to *.damaged, where nobody will touch it any more. 0 or an errno value. */
+int tks__segment_set_aside(const char *path);
 
 #endif
