@@ -69,6 +69,7 @@ struct tks__keeper {
   _Atomic bool armed;
   _Atomic uint64_t synced_seq; /* all up to here is synced in the journal, or was released */
   _Atomic uint64_t bytes;
+  uint64_t first_position;
   uint64_t recovered, holes;
   tks__helper maker;
   tks__helper scribe;
@@ -501,7 +502,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   journal->want_room_context = keeper;
   uint64_t position = place_recovered(keeper);
   tks__journal_begin(journal, position, keeper->options.first_seq);
-  keeper->first = journal->slot_mask + 1;
+  keeper->first = keeper->first_position = journal->slot_mask + 1;
   keeper->recovered = keeper->recovery.records;
   keeper->holes = position - keeper->first - keeper->recovered;
   tks__loss *missing = &keeper->recovery.missing;
@@ -678,5 +679,6 @@ void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats) 
       .holes = keeper->holes,
       .bytes = atomic_load_explicit(&keeper->bytes, memory_order_relaxed),
       .synced_seq = atomic_load_explicit(&keeper->synced_seq, memory_order_relaxed),
+      .first = keeper->first_position,
   };
 }

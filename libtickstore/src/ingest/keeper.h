@@ -58,6 +58,7 @@ typedef struct tks__keeper_stats {
   uint64_t holes;      /* positions of recovered blocks without one */
   uint64_t bytes;      /* of the files */
   uint64_t synced_seq; /* all up to here was synced or durable at the last sync */
+  uint64_t first;      /* the first position of all, recovered ones included */
 } tks__keeper_stats;
 void tks__keeper_stats_get(const tks__keeper *keeper, tks__keeper_stats *stats);
 
