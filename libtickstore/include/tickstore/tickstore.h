@@ -566,7 +566,7 @@ typedef struct tks_gap {
 /* The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches `since_seq` on (0: all). Copies
  * up to `capacity`, *total is how many there are (call with capacity 0 to ask). It lies in ROOT/gaps.db, table
  * gap and, for people, view gaps. Blocks on disk. Codes: TKS_ENULL, TKS_ENOMEM; TKS_EDAYFILE and TKS_EIO: the file could not be
- * read, because it is damaged, or locked by somebody for longer than a second; gaps and *total are filled in nonetheless, with what this
+ * read, because it is damaged, or locked by somebody for seconds; gaps and *total are filled in nonetheless, with what this
  * store lost and has not written down yet, and with what could be read. */
 TKS_API int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacity, size_t *total,
                      tks_error *error);
