@@ -47,14 +47,14 @@ static int print_gaps(const char *subcommand, tks_store *store, uint64_t since, 
   tks_gap *gaps = NULL;
   tks_error error;
   int code;
-  /* A writer may add some meanwhile. */
-  while ((code = tks_gaps(store, since, gaps, room, &total, &error)) >= 0 && total > room) {
+  /* A writer may add some meanwhile. What can be read is listed, whatever else cannot. */
+  while ((total = 0, code = tks_gaps(store, since, gaps, room, &total, &error)), total > room) {
     free(gaps);
     gaps = calloc(room = total + 16, sizeof *gaps);
     if (gaps == NULL) return cli_data_error(subcommand, "out of memory");
   }
   cli_output output;
-  bool begun = code >= 0 && output_begin(&output, format, columns, 8);
+  bool begun = (code >= 0 || total > 0) && output_begin(&output, format, columns, 8);
   for (size_t i = 0; begun && i < total; i++) print_gap(&output, store, &gaps[i]);
   if (begun) output_end(&output);
   free(gaps);

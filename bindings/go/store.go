@@ -68,7 +68,7 @@ func fits(loaded, built uint32) bool {
 // What a sink still lacks by then waits in the journal, and the next Open goes on with it: that is no error.
 //
 // Errors: ErrClosed (a second Close); ErrUnwritten (Config.NoJournal): closed all the same, and the message says how many
-// records each sink lacks.
+// records each sink lacks; ErrIO: closed all the same, but records were lost that could not be written to the gap ledger.
 func (s *Store) Close() error { return asError(s.c.Close()) }
 
 // ------------------------------------------------------------------- names

@@ -18,6 +18,8 @@
 #include "persist/json_sink.h"
 #include "persist/sqlite_sink.h"
 
+#define LEDGER_WAIT_MS 5000 /* the most that close waits for who reads gaps.db */
+
 /* ------------------------------------------------------------------ fork */
 
 static _Atomic uint32_t forks; /* how often this process came out of a fork as the child */
@@ -455,6 +457,7 @@ static int note_left_out(void *context, uint64_t from_seq, uint64_t records, tks
 static int start_keeper(tks__engine *engine, tks_error *error) {
   engine->gaps = tks__gaps_new(&engine->layout, &engine->symbols.names, &engine->log);
   if (engine->gaps == NULL) return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the gap ledger");
+  (void)tks__gaps_open(engine->gaps);
   tks__layout_journal(&engine->layout, engine->journal_dir);
   const tks__keeper_options options = {
       .config = &engine->config,
@@ -478,13 +481,16 @@ static int start_keeper(tks__engine *engine, tks_error *error) {
   return TKS_OK;
 }
 
-/* *kept: records that wait in the journal for the next open. */
-static void stop_keeper(tks__engine *engine, uint64_t *kept) {
+/* *kept: records that wait in the journal for the next open. False: losses are written down nowhere. */
+static bool stop_keeper(tks__engine *engine, int ledger_wait_ms, uint64_t *kept) {
+  tks__gaps_last_chance(engine->gaps, ledger_wait_ms);
   tks__keeper_stop(engine->keeper, kept);
-  if (!tks__gaps_write(engine->gaps))
+  bool told = tks__gaps_write(engine->gaps);
+  if (!told)
     tks__log_write(&engine->log, TKS_LOG_ERROR,
                    "gaps.db could not be written: what was lost is told by this log alone");
   tks__gaps_free(engine->gaps);
+  return told;
 }
 
 static int start_writer(tks__engine *engine, tks_error *error) {
@@ -532,7 +538,7 @@ static int start_writing(tks__engine *engine, tks_error *error) {
   code = change_backend(engine, error);
   if (code == TKS_OK) code = start_writer(engine, error);
   uint64_t kept;
-  if (code != TKS_OK) stop_keeper(engine, &kept);
+  if (code != TKS_OK) (void)stop_keeper(engine, 0, &kept);
   return code;
 }
 
@@ -691,13 +697,22 @@ static void wait_until_empty(tks_store *store) {
   }
 }
 
+/* What is left of close_limit_ms, but not for ever: rows have another file to go to. */
+static int ledger_wait_ms(const tks__engine *engine, int64_t began_ns) {
+  int64_t left_ms = engine->config.close_limit_ms - (tks__clock_monotonic_ns() - began_ns) / TKS__NS_PER_MS;
+  return left_ms < 0 ? 0 : left_ms > LEDGER_WAIT_MS ? LEDGER_WAIT_MS : (int)left_ms;
+}
+
 static int close_engine(tks__engine *engine, tks_error *error) {
   int code = TKS_OK;
   if (engine->writer != NULL) {
+    int64_t began_ns = tks__clock_monotonic_ns();
     uint64_t next_seq;
     code = tks__writer_close(engine->writer, engine->config.close_limit_ms, &next_seq, error);
     uint64_t kept;
-    stop_keeper(engine, &kept);
+    bool told = stop_keeper(engine, ledger_wait_ms(engine, began_ns), &kept);
+    if (code == TKS_OK && !told)
+      code = tks__fail(error, TKS_EIO, 0, "closed, but records were lost that could not be written to gaps.db");
     if (code == TKS_OK && kept > 0) {
       code = TKS_KEPT;
       tks__log_write(&engine->log, TKS_LOG_WARN, "closed with %llu records that wait in the journal for the next open",

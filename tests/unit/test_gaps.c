@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -297,18 +298,221 @@ Test(gaps, an_empty_file_is_a_ledger_without_rows) {
   cr_assert_eq(access(path, F_OK), 0);
 }
 
-/* A directory in its place: nothing can be written; then it is gone. */
+/* A directory in its place that cannot be moved: nothing can be written; then it is gone. */
 Test(gaps, what_cannot_be_written_is_written_when_it_can) {
   make_dirs(path);
   note(0, 1, 5, TKS_GAP_FULL);
+  atomic_store(&tks__fs_fault, fail_renames);
   for (int i = 0; i < 3; i++) {
     cr_assert_not(tks__gaps_write(gaps));
     note(0, 6 + (uint64_t)i, 6 + (uint64_t)i, TKS_GAP_FULL);
   }
+  atomic_store(&tks__fs_fault, NULL);
   cr_assert_eq(rmdir(path), 0);
   cr_assert(tks__gaps_write(gaps));
   cr_assert_eq(list_with(NULL, 0), 1);
   cr_assert(is_row(0, 1, 8, 0, TKS_GAP_FULL));
+}
+
+static bool file_beside(const char *suffix) {
+  char name[PATH_MAX + 16];
+  (void)snprintf(name, sizeof name, "%s%s", path, suffix);
+  return path_exists(name);
+}
+
+static void run_sql(const char *file, const char *sql) {
+  sqlite3 *db;
+  char *why = NULL;
+  cr_assert_eq(sqlite3_open(file, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, &why), SQLITE_OK, "%s", why);
+  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+}
+
+Test(gaps, opening_makes_a_ledger_without_rows) {
+  cr_assert(tks__gaps_open(gaps));
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gaps"), 0);
+  cr_assert_geq(sqlite_integer(path, "PRAGMA freelist_count"), 8, "room for the first rows");
+  cr_assert_eq(list_with(NULL, 0), 0);
+  uint64_t before = tree_digest(dir);
+  cr_assert(tks__gaps_open(gaps));
+  cr_assert_eq(tree_digest(dir), before, "once");
+}
+
+Test(gaps, a_directory_in_place_of_the_ledger_is_set_aside) {
+  make_dirs(path);
+  cr_assert(tks__gaps_open(gaps));
+  cr_assert(file_beside(".damaged-1"));
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+}
+
+/* Made by another user, say by looking into a store that had none: what can be read of it goes into the new one. */
+Test(gaps, a_ledger_that_may_not_be_written_is_set_aside) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(chmod(path, 0444), 0);
+  if (geteuid() == 0) cr_assert_eq(chmod(dir, 0777) | chown(dir, 65534, 65534) | seteuid(65534), 0);
+  note(0, 5, 5, TKS_GAP_FULL);
+  bool written = tks__gaps_write(gaps);
+  if (getuid() == 0) cr_assert_eq(seteuid(0), 0);
+  cr_assert(written);
+  cr_assert(file_beside(".damaged-1"));
+  cr_assert_eq(list_with(NULL, 0), 2);
+}
+
+static void hold(sqlite3 **reader) {
+  cr_assert_eq(sqlite3_open(path, reader), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(*reader, "BEGIN; SELECT count(*) FROM gap", NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void renew(void) {
+  tks__gaps_free(gaps);
+  gaps = tks__gaps_new(&layout, &symbols, &silent);
+  cr_assert_not_null(gaps);
+}
+
+/* Somebody who reads for long keeps the ledger from being written: nothing is lost by it. */
+Test(gaps, a_reader_makes_rows_go_to_another_file) {
+  cr_assert(tks__gaps_open(gaps));
+  sqlite3 *reader;
+  hold(&reader);
+  note(TKS_JSON, 1, 1, TKS_GAP_FULL);
+  cr_assert_not(tks__gaps_write(gaps), "to be tried again");
+  cr_assert_eq(list_with(NULL, 0), 1, "for others to see, and safe from a crash");
+  tks__gaps_last_chance(gaps, 1);
+  note(TKS_JSON, 2, 3, TKS_GAP_FULL);
+  note(0, 9, 9, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps), "written down, though not there");
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 2);
+  renew();
+  cr_assert_not(tks__gaps_open(gaps), "still held");
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  cr_assert_eq(list(), 2);
+  note(0, 20, 20, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gap"), 3, "taken in");
+  cr_assert_eq(list_with(NULL, 0), 3);
+  cr_assert(is_row(0, 1, 3, TKS_JSON, TKS_GAP_FULL));
+  char pending[PATH_MAX];
+  tks__layout_gaps_pending(&layout, pending);
+  cr_assert_not(path_exists(pending));
+}
+
+static int fail_removals(tks__fs_op op, const char *file) {
+  (void)file;
+  return op == TKS__FS_REMOVE ? EACCES : 0;
+}
+
+/* What was taken in, and could not be removed, is taken in again: a row that went on meanwhile is not set back. */
+Test(gaps, rows_that_are_taken_in_twice) {
+  cr_assert(tks__gaps_open(gaps));
+  sqlite3 *reader;
+  hold(&reader);
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert_not(tks__gaps_write(gaps));
+  cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
+  atomic_store(&tks__fs_fault, fail_removals);
+  cr_assert(tks__gaps_write(gaps));
+  note(0, 2, 2, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+  cr_assert(is_row(0, 1, 2, 0, TKS_GAP_FULL), "the later state of the two files");
+  atomic_store(&tks__fs_fault, NULL);
+  renew();
+  cr_assert(tks__gaps_open(gaps));
+  cr_assert_eq(list_with(NULL, 0), 1);
+  cr_assert(is_row(0, 1, 2, 0, TKS_GAP_FULL));
+}
+
+Test(gaps, a_damaged_other_file_is_in_nobodys_way) {
+  char pending[PATH_MAX], aside[PATH_MAX + 16];
+  tks__layout_gaps_pending(&layout, pending);
+  (void)snprintf(aside, sizeof aside, "%s.damaged-1", pending);
+  write_file(pending,
+             "no database, and longer than a header of one would have to be: a hundred bytes, and then more, so on.",
+             100);
+  cr_assert_eq(list_code(NULL), TKS_EDAYFILE);
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert(path_exists(aside));
+  cr_assert_eq(list_with(NULL, 0), 1);
+}
+
+/* What is in memory is told whatever the file says. */
+Test(gaps, a_ledger_that_cannot_be_read_hides_nothing_else) {
+  note(TKS_JSON, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  note(0, 5, 6, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  note(TKS_SQLITE, 9, 9, TKS_GAP_FULL);
+  sqlite3 *other;
+  cr_assert_eq(sqlite3_open(path, &other), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+  size_t total = 0;
+  tks_error error = {0};
+  cr_assert_eq(tks__gaps_list(&layout, gaps, &symbols, 2, rows, 10, &total, &error), TKS_EIO);
+  cr_assert(strstr(error.message, "gaps.db") != NULL, "%s", error.message);
+  cr_assert_eq(total, 2);
+  cr_assert(is_row(0, 5, 6, 0, TKS_GAP_FULL));
+  cr_assert(is_row(1, 9, 9, TKS_SQLITE, TKS_GAP_FULL));
+  cr_assert_eq(sqlite3_close(other), SQLITE_OK);
+  cr_assert_eq(list(), 3);
+}
+
+/* ------------------------------------------------------------------- what tells rows apart */
+
+Test(gaps, losses_that_begin_alike_are_rows_of_their_own) {
+  for (uint64_t i = 0; i < 3; i++) { /* set aside after three crashes: nobody knows where they began */
+    tks__loss loss = loss_of(1, 100 + 100 * i, TKS_GAP_RECOVERY);
+    loss.records = 0;
+    loss.first_ns += (int64_t)i * STORE_DAY_NS;
+    tks__gaps_note(gaps, 0, &loss);
+    if (i == 0) {
+      loss.records = 7; /* and torn ones, found in the same nanosecond */
+      tks__gaps_note(gaps, 0, &loss);
+    }
+    cr_assert_eq(list(), 2 + i);
+    cr_assert(tks__gaps_write(gaps));
+    cr_assert_eq(list_with(NULL, 0), 2 + i);
+    renew();
+  }
+  note(0, 1, 5, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 5);
+}
+
+/* The journal keeps a damaged file for as long as a sink lacks some of it: the next opening finds the same damage. */
+Test(gaps, what_is_found_again_is_one_row) {
+  for (int i = 0; i < 3; i++) {
+    tks__loss loss = loss_of(5, 9, TKS_GAP_RECOVERY);
+    loss.first_ns += i * STORE_DAY_NS;
+    tks__gaps_note(gaps, 0, &loss);
+    cr_assert_eq(list(), 1);
+    cr_assert(tks__gaps_write(gaps));
+    cr_assert_eq(list_with(NULL, 0), 1);
+    renew();
+  }
+}
+
+Test(gaps, a_ledger_of_the_older_form_goes_on) {
+  run_sql(path, "PRAGMA application_id=0x544b5347; CREATE TABLE gap(from_seq INTEGER NOT NULL, sink INTEGER NOT NULL,"
+                "to_seq INTEGER NOT NULL, records INTEGER NOT NULL, cause INTEGER NOT NULL, cause_name TEXT NOT NULL,"
+                "symbol TEXT, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, PRIMARY KEY(from_seq, sink))"
+                " WITHOUT ROWID; CREATE VIEW gaps AS SELECT from_seq FROM gap;"
+                "INSERT INTO gap VALUES(10, 0, 11, 2, 1, 'full', 'EURUSD', 5, 6)");
+  cr_assert_eq(list_with(NULL, 0), 1, "also by who may not change it");
+  note(0, 10, 20, TKS_GAP_RECOVERY);
+  cr_assert(tks__gaps_open(gaps));
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_not(file_beside(".damaged-1"));
+  cr_assert_eq(list_with(NULL, 0), 2);
+  cr_assert_eq(rows[0].records, 2);
+  cr_assert_eq(rows[0].symbol, 1);
+  cr_assert(is_row(1, 10, 20, 0, TKS_GAP_RECOVERY));
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM gaps WHERE symbol='EURUSD'"), 2, "the view too");
+  cr_assert_eq(sqlite_integer(path, "SELECT count(*) FROM sqlite_master"), 2);
 }
 
 Test(gaps, no_memory_changes_nothing) {
@@ -344,8 +548,17 @@ Test(gaps, an_interrupted_write_is_taken_back) {
   cr_assert_eq(sqlite3_close(db) == SQLITE_OK, true);
   write_file(path, db_bytes, db_length);
   write_file(journal, bytes, length);
-  cr_assert_neq(list_code(NULL), TKS_OK, "the state that this test is about");
-  cr_assert_eq(list(), 1);
+  tks_error error = {0};
+  size_t total;
+  cr_assert_eq(tks__gaps_list(&layout, NULL, &symbols, 0, rows, 1, &total, &error), TKS_EIO, "what this is about");
+  cr_assert(strstr(error.message, "open the store for writing") != NULL, "%s", error.message);
+  for (int opened = 0; opened < 2; opened++) {
+    write_file(path, db_bytes, db_length);
+    write_file(journal, bytes, length);
+    if (opened) cr_assert(tks__gaps_open(gaps));
+    else cr_assert_eq(list(), 1);
+    cr_assert_eq(list_with(NULL, 0), 1);
+  }
   cr_assert(is_row(0, 1, 1, 0, TKS_GAP_FULL));
   cr_assert_eq(list_with(NULL, 0), 1);
   free(bytes);

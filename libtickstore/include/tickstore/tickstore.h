@@ -278,7 +278,8 @@ TKS_API int tks_open(const char *path, size_t path_length, const tks_config *con
  * TKS_ECLOSED and still want tks_cursor_close.
  * Returns TKS_KEPT when a sink still lacks records and they wait in the journal: the next open goes on with them.
  * Codes: TKS_ENULL, TKS_ECLOSED (a second close), TKS_EFORK, TKS_EUNWRITTEN (closed all the same, but a sink has lost
- * records since tks_open; without the journal also what could not be written in time. The message says how many). */
+ * records since tks_open; without the journal also what could not be written in time. The message says how many),
+ * TKS_EIO (closed all the same, but records were lost and the gap ledger could not be written: only the log names them). */
 TKS_API int tks_close(tks_store *store, tks_error *error);
 
 /* Waits until every record accepted before the call is durable in every sink, at most timeout_ms (0: only asks;
@@ -570,7 +571,9 @@ typedef struct tks_gap {
 
 /* The gap ledger: every loss since the store was made, in order of from_seq, from the one that reaches `since_seq` on (0: all). Copies
  * up to `capacity`, *total is how many there are (call with capacity 0 to ask). It lies in ROOT/gaps.db, table
- * gap and, for people, view gaps. Blocks on disk. Codes: TKS_ENULL, TKS_EDAYFILE, TKS_EIO, TKS_ENOMEM. */
+ * gap and, for people, view gaps. Blocks on disk. Codes: TKS_ENULL, TKS_ENOMEM; TKS_EDAYFILE and TKS_EIO: the file could not be
+ * read, because it is damaged, or locked by somebody for seconds; gaps and *total are filled in nonetheless, with what this
+ * store lost and has not written down yet, and with what could be read. */
 TKS_API int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacity, size_t *total,
                      tks_error *error);
 

@@ -42,6 +42,9 @@ void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]) {
 void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "journal"); }
 
 void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "gaps.db"); }
+void tks__layout_gaps_pending(const tks__layout *layout, char path[TKS__PATH_MAX]) {
+  below(layout, path, "gaps.pending.db");
+}
 
 void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]) { below(layout, path, "json.days"); }
 

@@ -7,6 +7,7 @@
  *   ROOT/json/EURUSD/2026-01-20.jsonl        one JSON object per line, per symbol and UTC day
  *   ROOT/journal/                            what the sinks do not have yet (ingest/keeper.h)
  *   ROOT/gaps.db                             what was lost (gaps.h)
+ *   ROOT/gaps.pending.db                     what could not be written there yet
  *   *.damaged-N                              files set aside because they could not be used; never read */
 #ifndef TKS_PERSIST_LAYOUT_H
 #define TKS_PERSIST_LAYOUT_H
@@ -29,6 +30,7 @@ bool tks__layout_init(tks__layout *layout, const char *path, size_t length);
 void tks__layout_manifest(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_journal(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_gaps(const tks__layout *layout, char path[TKS__PATH_MAX]);
+void tks__layout_gaps_pending(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_json_days(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_lock(const tks__layout *layout, char path[TKS__PATH_MAX]);
 void tks__layout_db_dir(const tks__layout *layout, int year, int month, char path[TKS__PATH_MAX]); /* 0: of all */

@@ -380,6 +380,7 @@ class Store:
 
         Raises:
             UnwrittenError: closed all the same, but some accepted quotes could not be written (``journal=False``).
+            StorageError: closed all the same, but quotes were lost that could not be written to the gap ledger.
             ForkError.
         """
         error = _abi.Error()
