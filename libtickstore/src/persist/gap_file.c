@@ -10,8 +10,8 @@
 #include "base/fs.h"
 #include "base/memory.h"
 
-#define READ_BUSY_MS 2500 /* a writer that waits for a reader keeps others out, for a second at a time */
-#define FORM 1            /* user_version; 0: keyed by from_seq and sink alone, so that one loss took another's place */
+#define READ_BUSY_MS 2500
+#define FORM 1 /* user_version; 0: keyed by from_seq and sink alone, so that one loss took another's place */
 
 static const char *const CAUSES[] = {
     [TKS_GAP_FULL] = "full",   [TKS_GAP_JOURNAL] = "journal",   [TKS_GAP_BACKLOG] = "backlog",

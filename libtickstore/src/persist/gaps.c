@@ -14,7 +14,8 @@
 
 #define ROWS_MAX 4096   /* noted and not yet written; beyond, runs are joined */
 #define ROWS_RESERVE 32 /* more than there are sinks and causes: beyond ROWS_MAX each finds one of its own to join */
-#define BUSY_MS 1000
+#define BUSY_MS 100     /* while waiting for a reader, SQLite keeps other readers out; rows have another file */
+#define LAST_BUSY_MS 1000
 
 typedef struct row {
   tks_gap gap;
@@ -239,7 +240,7 @@ static bool write_with(tks__gaps *gaps, const tks_gap *rows, size_t count) {
 bool tks__gaps_open(tks__gaps *gaps) { return write_with(gaps, NULL, 0); }
 
 void tks__gaps_last_chance(tks__gaps *gaps, int wait_ms) {
-  atomic_store_explicit(&gaps->last_wait_ms, wait_ms < BUSY_MS ? BUSY_MS : wait_ms, memory_order_relaxed);
+  atomic_store_explicit(&gaps->last_wait_ms, wait_ms < LAST_BUSY_MS ? LAST_BUSY_MS : wait_ms, memory_order_relaxed);
 }
 
 bool tks__gaps_write(tks__gaps *gaps) {

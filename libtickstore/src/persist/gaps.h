@@ -35,7 +35,7 @@ bool tks__gaps_open(tks__gaps *gaps);
 /* Writes what was noted. False: it has to be tried again. */
 bool tks__gaps_write(tks__gaps *gaps);
 
-/* From now on a write waits so long for the file (at least as long as before), and then what went to the other one counts as written:
+/* From now on a write waits so long for the file (at least a second), and then what went to the other one counts as written:
  * false means that it is nowhere. May be called beside a write. */
 void tks__gaps_last_chance(tks__gaps *gaps, int wait_ms);
 
