@@ -313,8 +313,8 @@ mutant("journal", "a block is taken back from under a scan", "ingest/journal.c",
        "unit/journal:*/a_scan_pins*")
 mutant("journal", "a scan reads what was taken back", "ingest/journal.c", "for (uint64_t p = from > recycled ? from : recycled; p < tail; p++) {",
        "for (uint64_t p = from; p < tail + 0 * recycled; p++) {", "unit/journal:*/a_scan*", "unit/journal:*/random*", "unit/writer:*/no_record*")
-mutant("journal", "a recovered segment is used again", "ingest/keeper.c", "  if (recovered || (surplus && keeper->in_files)) {",
-       "  if (surplus && keeper->in_files) {", "unit/keeper:*/a_recovered_file*", limit=100, more=[("ingest/keeper.c", "tks__segment *segment, bool recovered) {\n",
+mutant("journal", "a recovered segment is used again", "ingest/keeper.c", "  if (recovered || (keeper->in_files &&",
+       "  if ((keeper->in_files &&", "unit/keeper:*/a_recovered_file*", limit=100, more=[("ingest/keeper.c", "tks__segment *segment, bool recovered) {\n",
                                                                    "tks__segment *segment, bool recovered) {\n  (void)recovered;\n")])
 mutant("journal", "a segment is used again as it is", "ingest/segment.c",
        "  memset((void *)segment->slots, 0, (size_t)segment->slot_count * sizeof(tks__slot));\n", "", "unit/segment", "unit/keeper:*/keeps_ahead*")
