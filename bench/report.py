@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """report.py --bench FILE --rivals FILE --docs DIR - writes DIR/benchmarks.md and DIR/plots/*.svg from the figures of one run.
 
-What stands in benchmarks.md from the heading "What the bindings add" on is kept as it is: bench/bindings has its own run."""
+What stands in benchmarks.md from the heading "What the figures come from" on is kept as it is: it is written by hand, and bench/bindings has its own
+run."""
 
 import argparse
 import datetime
@@ -9,7 +10,7 @@ import json
 import math
 import pathlib
 
-KEPT_FROM = "## What the bindings add"
+KEPT_FROM = "## What the figures come from"
 
 # key, place on its curve or None, mark as text, test of the value; the label is the figure's own.
 MARKS = [
