@@ -158,9 +158,17 @@ static bool set_aside(const tks__gaps *gaps, const char *path, const char *why, 
   return errnum == 0;
 }
 
+/* A read that fails once, or gives less than it should, passes for damage. What was written already is not written twice. */
+static int write_or_look_again(const tks__gap_writing *writing, int *taken, char why[TKS__GAP_WHY_MAX]) {
+  int rc = tks__gap_file_write(writing, taken, why);
+  bool is_sound = rc != SQLITE_OK ? !tks__gap_file_is_unusable(rc, writing->path)
+                                  : writing->take_in == NULL || !tks__gap_file_is_unusable(*taken, writing->take_in);
+  return is_sound ? rc : tks__gap_file_write(writing, taken, why);
+}
+
 /* One attempt, or two where the file has to be set aside first. */
 static int write_file(const tks__gaps *gaps, tks__gap_writing *writing, int *taken, char why[TKS__GAP_WHY_MAX]) {
-  int rc = tks__gap_file_write(writing, taken, why);
+  int rc = write_or_look_again(writing, taken, why);
   char aside[TKS__PATH_MAX];
   if (!tks__gap_file_is_unusable(rc, writing->path) || !set_aside(gaps, writing->path, why, aside)) return rc;
   if (!tks__gap_file_is_damaged(rc)) {
