@@ -467,7 +467,7 @@ def test_flush_and_durable(store):
     assert store.durable_seq >= seqs[-1]
     store.flush(timeout=0)
     store.flush()
-    with contextlib.closing(sqlite3.connect(next(Path(store.path).rglob("*.db")))) as db:
+    with contextlib.closing(sqlite3.connect(next(Path(store.path).rglob("ticks_*.db")))) as db:
         assert db.execute("SELECT count(*) FROM ticks").fetchone() == (10,)
 
 
