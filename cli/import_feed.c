@@ -15,7 +15,7 @@ enum {
   BATCH_RECORDS = 8192, /* large transactions: one costs a page per symbol in it */
   BACKLOG_RECORDS = 262144,
   RING_RECORDS = 16, /* nobody asks this process for recent quotes */
-  BLOCK_LIMIT_MS = 60000,
+  BLOCK_LIMIT_MS = 20000,
   PATIENCE_S = 60,        /* without a record written or made durable */
   SICK_PATIENCE_S = 15,   /* likewise while a sink is degraded: the next run goes on exactly */
   CLOSE_LIMIT_MS = 10000, /* likewise */
@@ -211,11 +211,13 @@ static void explain_refused(import_feed *feed) {
 static void count(import_feed *feed, const tks_put_result *result) {
   import_counts *totals = &feed->report->rows;
   uint64_t throttled = result->throttled + result->crossed_dropped;
-  feed->counts.read += feed->count;
+  /* What there was no room for will be read again. */
+  uint64_t taken = feed->count - result->dropped;
+  feed->counts.read += taken;
   feed->counts.stored += result->accepted;
   feed->counts.throttled += throttled;
   feed->counts.refused += result->refused;
-  totals->read += feed->count;
+  totals->read += taken;
   totals->stored += result->accepted;
   totals->throttled += throttled;
 }
@@ -231,8 +233,12 @@ bool import_feed_put(import_feed *feed) {
   if (result.refused > 0) explain_refused(feed);
   feed->count = 0;
   if (result.dropped == 0) return true;
-  snprintf(feed->error, sizeof feed->error, "the store had no room for %" PRIu64 " rows within %d s", result.dropped,
-           BLOCK_LIMIT_MS / 1000);
+  tks_store_stats stats = {.struct_size = sizeof stats};
+  bool fatal;
+  tks_stats(feed->store, &stats, NULL);
+  const char *why = obstacle(&stats, &fatal);
+  snprintf(feed->error, sizeof feed->error, "the store had no room for %" PRIu64 " rows within %d s: %s",
+           result.dropped, BLOCK_LIMIT_MS / 1000, why != NULL ? why : error.message);
   return false;
 }
 

@@ -185,14 +185,15 @@ static int pass_stages_locked(tks__engine *engine, tks__symbol *symbol, tks__rec
 }
 
 /* Waits for room, outside the symbol's lock, and tries again; drops when the limit is over. */
-static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *record, tks_error *error) {
+static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *record, bool *waited_out, tks_error *error) {
   tks__engine *engine = store->engine;
   bool block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
   bool stalled = tks__journal_can_grow(engine->journal);
   if (stalled) atomic_fetch_add_explicit(&engine->journal->stalls, 1, memory_order_relaxed);
   else if (block) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
   int64_t now_ns = tks__clock_monotonic_ns();
-  int64_t deadline_ns = now_ns + (block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS);
+  int64_t limit_ns = block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS;
+  int64_t deadline_ns = now_ns + (waited_out != NULL && *waited_out ? 0 : limit_ns);
   int code = NO_ROOM;
   while (code == NO_ROOM) {
     bool worth_waiting = block || tks__journal_can_grow(engine->journal);
@@ -201,6 +202,7 @@ static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *recor
       return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
     code = pass_stages_locked(engine, symbol, record, !room);
   }
+  if (waited_out != NULL && code == TKS_EQUEUEFULL) *waited_out = true;
   return code;
 }
 
@@ -217,7 +219,7 @@ static int tell_full(const tks__engine *engine, tks_error *error) {
                    engine->config.queue_records);
 }
 
-int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_error *error) {
+int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, bool *waited_out, tks_error *error) {
   tks__engine *engine = store->engine;
   if (engine->journal == NULL) return tks__fail(error, TKS_EREADONLY, 0, "the store is open for reading only");
   int code;
@@ -235,7 +237,7 @@ int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_
     return TKS_CROSSED_DROPPED;
   }
   code = pass_stages_locked(engine, symbol, &record, false);
-  if (code == NO_ROOM) code = put_waiting(store, symbol, &record, error);
+  if (code == NO_ROOM) code = put_waiting(store, symbol, &record, waited_out, error);
   if (code == TKS_EQUEUEFULL) (void)tell_full(engine, error);
   if (code == TKS_ENOMEM) {
     (void)tks__fail(error, code, 0, "out of memory for the symbol's ring or throttle");

@@ -202,7 +202,7 @@ int tks_put_quote(tks_store *store, const tks_quote *quote, uint64_t *seq, tks_e
   tks__gate *gate;
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
-  code = tks__store_put(store, quote, seq, error);
+  code = tks__store_put(store, quote, seq, NULL, error);
   tks__store_leave(gate);
   return code;
 }
@@ -237,12 +237,13 @@ int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int3
     tks__store_leave(gate);
     return TKS_EREADONLY;
   }
+  bool waited_out = false;
   for (size_t i = 0; i < count; i++) {
     uint64_t seq = 0;
     if (i + 2 * PREFETCH_AHEAD < count) tks__store_prefetch_symbol(store, &quotes[i + 2 * PREFETCH_AHEAD]);
     if (i + PREFETCH_AHEAD < count) tks__store_prefetch_ring(store, &quotes[i + PREFETCH_AHEAD]);
     /* Only the first bad one's message is kept. */
-    int one = tks__store_put(store, &quotes[i], &seq, sum.first_bad_code == TKS_OK ? error : NULL);
+    int one = tks__store_put(store, &quotes[i], &seq, &waited_out, sum.first_bad_code == TKS_OK ? error : NULL);
     if (codes != NULL) codes[i] = one;
     tally(&sum, i, one, seq);
   }
@@ -265,7 +266,7 @@ int tks_put(tks_store *store, const char *symbol, size_t symbol_length, double b
     code = intern(&store->engine->symbols.names, "symbol", symbol, symbol_length, &quote.symbol, error);
   if (code == TKS_OK && source_length > 0)
     code = intern(&store->engine->sources, "source", source, source_length, &quote.source, error);
-  if (code == TKS_OK) code = tks__store_put(store, &quote, seq, error);
+  if (code == TKS_OK) code = tks__store_put(store, &quote, seq, NULL, error);
   tks__store_leave(gate);
   return code;
 }

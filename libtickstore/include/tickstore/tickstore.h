@@ -362,7 +362,8 @@ typedef struct tks_put_result {
 /* Gives `count` quotes in order; never stops at a bad one. `codes` (may be NULL) is an array of `count` that receives
  * each one's code. `result` may be NULL. Returns TKS_OK, or TKS_PARTIAL when some were refused or dropped (the
  * error, if given, is filled for the first of them even so), or a negative code when the call as a whole
- * was refused. Blocks no longer than `count` calls of tks_put_quote. */
+ * was refused. May block as tks_put_quote does, but when it has waited for room in vain once, it does not wait
+ * for the rest. */
 TKS_API int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int32_t *codes,
                            tks_put_result *result, tks_error *error);
 
