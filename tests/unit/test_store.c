@@ -258,7 +258,7 @@ Test(store, losses_survive_a_reader_of_the_ledger) {
   open_with(&config);
   char path[PATH_MAX];
   (void)snprintf(path, sizeof path, "%s/gaps.db", dir);
-  cr_assert_eq(sqlite_integer(path, "SELECT sum(records) FROM gaps"), lost);
+  cr_assert_eq(sqlite_integer(path, "SELECT sum(records) FROM gaps"), (int64_t)lost);
   store_close(store);
   store = NULL;
 }

@@ -600,7 +600,7 @@ void tks__writer_stats(tks__writer *writer, tks_store_stats *stats) {
   stats->recovered = keeper.recovered;
   stats->journal_bytes = keeper.bytes;
   /* Before the journal's end is looked at: what is durable lies before it. */
-  uint64_t durable[TKS__LANES];
+  uint64_t durable[TKS__LANES] = {0};
   stats->durable_seq = UINT64_MAX;
   for (size_t i = 0; i < writer->lane_count; i++) {
     durable[i] = lane_durable_seq(writer, &writer->lanes[i]);
