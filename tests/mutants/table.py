@@ -79,8 +79,8 @@ mutant(6, "today is sealed with yesterday", "persist/sqlite_sink.c", ".file) >= 
 mutant(7, "a seal that a reader prevented is taken for one", "persist/dayfile.c",
        "  sealed = sqlite3_finalize(statement) == SQLITE_OK && sealed;\n", "  (void)sqlite3_finalize(statement);\n  sealed = true;\n",
        "unit/dayfile:*/a_reader_in_the_way*")
-mutant(7, "a file is set aside without its log", "persist/layout.c", "  rc = tks__fs_rename(wal, wal_aside);",
-       "  rc = ENOENT;", "unit/layout:*/sets_a_file_aside_with_its_wal")
+mutant(7, "a file is set aside without its log", "persist/layout.c", "    rc = move_beside(path, aside, logs[i]);",
+       "    rc = ENOENT;", "unit/layout:*/sets_a_file_aside_with_its_logs")
 mutant(7, "a closed day stays in WAL mode", "persist/dayfile.c", '"PRAGMA journal_mode=DELETE"', '"SELECT \'delete\'"',
        "unit/dayfile:*/a_sealed_file_stands_alone")
 mutant(7, "close leaves a day that a reader had kept from being sealed", "persist/sqlite_sink.c",

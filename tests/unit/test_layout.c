@@ -184,8 +184,8 @@ Test(layout, a_failed_listing_says_so) {
     }
 }
 
-Test(layout, sets_a_file_aside_with_its_wal) {
-  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX], wal[TKS__PATH_MAX + 16];
+Test(layout, sets_a_file_aside_with_its_logs) {
+  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX], wal[TKS__PATH_MAX + 16], journal[TKS__PATH_MAX + 16];
   tks__layout_day_file(&layout, day_of(2026, 1, 20), path);
   cr_assert_not(tks__layout_has_damaged(path));
   cr_assert_eq(tks__layout_set_aside(path, aside), ENOENT);
@@ -193,13 +193,17 @@ Test(layout, sets_a_file_aside_with_its_wal) {
     char want[TKS__PATH_MAX + 32];
     make(path);
     (void)snprintf(wal, sizeof wal, "%s-wal", path);
+    (void)snprintf(journal, sizeof journal, "%s-journal", path);
     if (n != 2) make(wal);
+    if (n != 1) make(journal);
     cr_assert_eq(tks__layout_set_aside(path, aside), 0);
     (void)snprintf(want, sizeof want, "%s.damaged-%d", path, n);
     cr_assert_str_eq(aside, want);
-    cr_assert(exists(aside) && !exists(path) && !exists(wal));
+    cr_assert(exists(aside) && !exists(path) && !exists(wal) && !exists(journal));
     (void)snprintf(wal, sizeof wal, "%s-wal", aside);
     cr_assert_eq(exists(wal), n != 2);
+    (void)snprintf(journal, sizeof journal, "%s-journal", aside);
+    cr_assert_eq(exists(journal), n != 1);
     cr_assert(tks__layout_has_damaged(path));
   }
   tks__layout_day_file(&layout, day_of(2026, 1, 21), path);
@@ -207,16 +211,18 @@ Test(layout, sets_a_file_aside_with_its_wal) {
 }
 
 Test(layout, setting_aside_fails_as_a_whole) {
-  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX], wal[TKS__PATH_MAX + 16];
+  char path[TKS__PATH_MAX], aside[TKS__PATH_MAX], wal[TKS__PATH_MAX + 16], journal[TKS__PATH_MAX + 16];
   tks__layout_day_file(&layout, day_of(2026, 1, 20), path);
   (void)snprintf(wal, sizeof wal, "%s-wal", path);
+  (void)snprintf(journal, sizeof journal, "%s-journal", path);
   make(path);
   make(wal);
-  for (int k = 0; k < 3; k++) { /* the look for a free name, and two renames */
+  make(journal);
+  for (int k = 0; k < 4; k++) { /* the look for a free name, and three renames */
     left = k;
     atomic_store(&tks__fs_fault, fault_at_zero);
     cr_assert_eq(tks__layout_set_aside(path, aside), EIO);
     atomic_store(&tks__fs_fault, NULL);
-    cr_assert(exists(path) && exists(wal), "fault %d", k);
+    cr_assert(exists(path) && exists(wal) && exists(journal), "fault %d", k);
   }
 }

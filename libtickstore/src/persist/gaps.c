@@ -143,16 +143,9 @@ static void settle(tks__gaps *gaps, const tks_gap *written, size_t count) {
   (void)pthread_mutex_unlock(&gaps->lock);
 }
 
-static void move_beside(const char *path, const char *aside, const char *suffix) {
-  char from[TKS__PATH_MAX], to[TKS__PATH_MAX];
-  int m = snprintf(from, sizeof from, "%s%s", path, suffix), n = snprintf(to, sizeof to, "%s%s", aside, suffix);
-  if (m > 0 && n > 0 && m < (int)sizeof from && n < (int)sizeof to) (void)tks__fs_rename(from, to);
-}
-
 /* A file that cannot be used must not keep what comes from being written down. */
 static bool set_aside(const tks__gaps *gaps, const char *path, const char *why, char aside[TKS__PATH_MAX]) {
   int errnum = tks__layout_set_aside(path, aside);
-  if (errnum == 0) move_beside(path, aside, "-journal");
   tks__log_write(gaps->log, TKS_LOG_ERROR, "the gap ledger %s cannot be used: %s; %s%s", path, why,
                  errnum == 0 ? "set aside as " : "it cannot be set aside: ", errnum == 0 ? aside : strerror(errnum));
   return errnum == 0;

@@ -240,22 +240,29 @@ static int free_name(const char *path, char aside[TKS__PATH_MAX]) {
   return EEXIST;
 }
 
+static int move_beside(const char *path, const char *aside, const char *suffix) {
+  char from[TKS__PATH_MAX], to[TKS__PATH_MAX];
+  int rc = beside(path, suffix, from);
+  if (rc == 0) rc = beside(aside, suffix, to);
+  return rc == 0 ? tks__fs_rename(from, to) : rc;
+}
+
 int tks__layout_set_aside(const char *path, char aside[TKS__PATH_MAX]) {
-  char wal[TKS__PATH_MAX], wal_aside[TKS__PATH_MAX];
+  /* The logs first: left behind by a crash they would be played back into the new file that takes this one's place. */
+  static const char *const logs[] = {"-wal", "-journal"};
+  enum { LOGS = sizeof logs / sizeof logs[0] };
+  bool had[LOGS] = {false};
   int rc = free_name(path, aside);
-  if (rc == 0) rc = beside(path, "-wal", wal);
-  if (rc == 0) rc = beside(aside, "-wal", wal_aside);
-  if (rc != 0) return rc;
-  /* The WAL first: left behind by a crash it would be replayed into the new file that takes this one's place. */
-  rc = tks__fs_rename(wal, wal_aside);
-  bool had_wal = rc == 0;
-  if (rc != 0 && rc != ENOENT) return rc;
-  rc = tks__fs_rename(path, aside);
-  if (rc != 0) {
-    if (had_wal) (void)tks__fs_rename(wal_aside, wal);
-    return rc;
+  for (int i = 0; i < LOGS && rc == 0; i++) {
+    rc = move_beside(path, aside, logs[i]);
+    had[i] = rc == 0;
+    if (rc == ENOENT) rc = 0;
   }
-  return tks__fs_sync_dir_of(path);
+  if (rc == 0) rc = tks__fs_rename(path, aside);
+  if (rc == 0) return tks__fs_sync_dir_of(path);
+  for (int i = 0; i < LOGS; i++)
+    if (had[i]) (void)move_beside(aside, path, logs[i]);
+  return rc;
 }
 
 bool tks__layout_has_damaged(const char *path) {

@@ -56,7 +56,7 @@ int tks__layout_list_json_days(const tks__layout *layout, const char *symbol, si
                                int32_t last, tks__days *days);
 
 /* Renames a file that cannot be used to <path>.damaged-N, with N the first free number; `aside` is the new name.
- * Takes a -wal along. Returns 0 or an errno value. */
+ * Takes a -wal and a -journal along. Returns 0 or an errno value. */
 int tks__layout_set_aside(const char *path, char aside[TKS__PATH_MAX]);
 
 /* Whether a damaged file was set aside for this path. */
