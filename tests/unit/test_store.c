@@ -58,8 +58,9 @@ static int no_json(tks__fs_op op, const char *path) {
   return op == TKS__FS_OPEN && path != NULL && strstr(path, ".jsonl") != NULL ? EIO : 0;
 }
 
-/* What a sink lacks of an earlier session's journal is lost to it when it is left out, and the ledger says so. */
-Test(store, a_sink_that_is_left_out_after_a_kept_close) {
+/* Leaves ten records in the journal that JSON lacks. */
+static void leave_without_json(void) {
+  scratch_clear(dir);
   tks_config config = store_config(TKS_DUAL);
   config.close_limit_ms = 1;
   open_with(&config);
@@ -67,7 +68,15 @@ Test(store, a_sink_that_is_left_out_after_a_kept_close) {
   for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + i, 1, 2);
   cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
   cr_assert_eq(tks_close(store, &error), TKS_KEPT);
+  store = NULL;
   atomic_store(&tks__fs_fault, NULL);
+}
+
+/* What a sink lacks of an earlier session's journal is lost to it when it is left out, and the ledger says so. */
+Test(store, a_sink_that_is_left_out_after_a_kept_close) {
+  leave_without_json();
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 1;
   config.backend = TKS_SQLITE;
   open_with(&config);
   cr_assert_eq(store_stats(store).recovered, 10);
@@ -83,20 +92,6 @@ Test(store, a_sink_that_is_left_out_after_a_kept_close) {
   store_close(store);
   store = NULL;
   cr_assert_eq(store_sqlite_seqs(dir), 10);
-}
-
-/* Leaves ten records in the journal that JSON lacks. */
-static void leave_without_json(void) {
-  scratch_clear(dir);
-  tks_config config = store_config(TKS_DUAL);
-  config.close_limit_ms = 1;
-  open_with(&config);
-  atomic_store(&tks__fs_fault, no_json);
-  for (int i = 0; i < 10; i++) (void)store_put(store, eurusd, STORE_NOON + i, 1, 2);
-  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
-  cr_assert_eq(tks_close(store, &error), TKS_KEPT);
-  store = NULL;
-  atomic_store(&tks__fs_fault, NULL);
 }
 
 /* An open that failed after the ledger was written, and the next one, may both have told of it. */
