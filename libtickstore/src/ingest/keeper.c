@@ -96,6 +96,12 @@ static void count_bytes(tks__keeper *keeper) {
   atomic_store_explicit(&keeper->bytes, files * keeper->segment_bytes, memory_order_relaxed);
 }
 
+/* The fewest to have ready. */
+static uint64_t least_ahead(const tks__keeper *keeper) {
+  uint64_t blocks = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
+  return blocks > AHEAD_MIN ? blocks : AHEAD_MIN;
+}
+
 static void push_spare(tks__keeper *keeper, tks__segment *segment) {
   segment->next = keeper->spares;
   keeper->spares = segment;
@@ -168,7 +174,7 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   uint64_t block = journal->slot_mask + 1;
   uint64_t room = room_end_of(keeper) - tail_of(keeper);
   /* They are faster than was thought; or there was no room, and what comes free is not for blocks ahead of need. */
-  if (keeper->retry_at_ns != 0) keeper->ahead = AHEAD_MIN;
+  if (keeper->retry_at_ns != 0) keeper->ahead = least_ahead(keeper);
   else if (room < block && keeper->ahead < AHEAD_MAX) keeper->ahead *= 2;
   int rc = 0;
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
@@ -325,8 +331,7 @@ static void pace(tks__keeper *keeper) {
   uint64_t tail = tail_of(keeper);
   uint64_t used = (tail - keeper->tick_tail) >> keeper->journal.shift;
   keeper->tick_tail = tail;
-  uint64_t least = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
-  if (used < keeper->ahead / 4 && keeper->ahead / 2 >= least) keeper->ahead /= 2;
+  if (used < keeper->ahead / 4 && keeper->ahead / 2 >= least_ahead(keeper)) keeper->ahead /= 2;
   while (keeper->in_files && keeper->spare_count > keeper->ahead) tks__segment_close(pop_spare(keeper), true);
 }
 
@@ -437,8 +442,7 @@ static void choose_sizes(tks__keeper *keeper) {
   }
   if (keeper->blocks_max < 2) keeper->blocks_max = 2;
   keeper->blocks_allowed = keeper->blocks_max;
-  keeper->ahead = keeper->in_files ? AHEAD_MIN : MEMORY_AHEAD / keeper->slot_count;
-  if (keeper->ahead < AHEAD_MIN) keeper->ahead = AHEAD_MIN;
+  keeper->ahead = least_ahead(keeper);
 }
 
 /* The recovered segments become the first blocks. */
