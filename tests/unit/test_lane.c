@@ -92,7 +92,8 @@ static void collect(void) {
   }
   cr_assert(tks__lane_collect(&lane, &lock, now_ns));
   cr_assert_not(tks__lane_collect(&lane, &lock, now_ns));
-  tks__lane_publish(&lane);
+  tks__lane_publish_written(&lane);
+  tks__lane_publish_durable(&lane);
 }
 
 static tks__lane_order order(bool urgent) {
@@ -124,7 +125,8 @@ static void skip(uint64_t position) {
   (void)pthread_mutex_lock(&lock);
   tks__lane_skip(&lane, position, TKS_GAP_BACKLOG);
   (void)pthread_mutex_unlock(&lock);
-  tks__lane_publish(&lane);
+  tks__lane_publish_written(&lane);
+  tks__lane_publish_durable(&lane);
 }
 
 static void finish(void) {
@@ -798,7 +800,8 @@ Test(lane, names_what_is_lost_by_its_own_numbers) {
   append(2 * BLOCK);
   skip(2 * BLOCK);
   tks__journal_block(&journal.journal, BLOCK)->offset += 1000;
-  tks__lane_publish(&lane);
+  tks__lane_publish_written(&lane);
+  tks__lane_publish_durable(&lane);
   cr_assert_eq(stats().durable_seq, FIRST_SEQ - 1);
   cr_assert_eq(stats().written_seq, FIRST_SEQ - 1);
   fake_release(&tape, FAKE_WRITE);

@@ -527,6 +527,22 @@ Test(store, what_was_dropped_does_not_throttle) {
   cr_assert_eq(put_code(STORE_NOON, price, 1e9, 0, 0), TKS_THROTTLED);
 }
 
+/* Who was told that all is durable finds room. */
+Test(store, after_a_flush_there_is_room) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.journal = 0;
+  config.backlog_records = 0;
+  config.queue_records = config.batch_records = 16;
+  open_with(&config);
+  for (int round = 0; round < 300; round++) {
+    int code = TKS_OK;
+    for (int i = 0; i < 4000000 && code != TKS_EQUEUEFULL; i++) code = put_code(STORE_NOON, 1, 2, 0, 0);
+    cr_assert_eq(code, TKS_EQUEUEFULL);
+    store_flush(store);
+    cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_OK, "in round %d", round);
+  }
+}
+
 /* ---- blocking: the sink is held, so that the queue stays full for as long as the test likes */
 
 static _Atomic bool held;

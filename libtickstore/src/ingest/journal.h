@@ -112,9 +112,10 @@ bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns);
 
 /* Whether waiting a moment will do: the keeper is about to add a block, or has one to take back. */
 static inline bool tks__journal_can_grow(const tks__journal *journal) {
-  return atomic_load_explicit(&journal->can_grow, memory_order_acquire) ||
-         atomic_load_explicit(&journal->released, memory_order_acquire) >
-             atomic_load_explicit(&journal->recycled, memory_order_acquire) + journal->slot_mask;
+  /* In this order: the keeper says that there will be room before it takes a block back. */
+  uint64_t recycled = atomic_load_explicit(&journal->recycled, memory_order_acquire);
+  return atomic_load_explicit(&journal->released, memory_order_acquire) > recycled + journal->slot_mask ||
+         atomic_load_explicit(&journal->can_grow, memory_order_acquire);
 }
 
 /* Any thread: lets every waiting producer go (they find the store closing). */

@@ -210,6 +210,8 @@ static void take_back_blocks(tks__keeper *keeper) {
   uint64_t released = released_of(keeper);
   keeper->pinned = false;
   while (keeper->first + block <= released && keeper->first + block <= room_end_of(keeper)) {
+    /* Until add_blocks knows better: see tks__journal_can_grow. */
+    atomic_store_explicit(&journal->can_grow, true, memory_order_release);
     tks__segment *segment = tks__journal_take_back(journal, keeper->first);
     if (segment == NULL) {
       keeper->pinned = true;

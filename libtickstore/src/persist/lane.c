@@ -39,7 +39,8 @@ int tks__lane_start(tks__lane *lane, tks__sink *sink, const tks__lane_options *o
   lane->tend_at_ns = tks__clock_monotonic_ns() + first_tend_ns;
   atomic_init(&lane->state, TKS_SINK_OK);
   lane->write_max = TKS__WRITE_RECORDS;
-  tks__lane_publish(lane);
+  tks__lane_publish_written(lane);
+  tks__lane_publish_durable(lane);
   int rc = pthread_mutex_init(&lane->error_lock, NULL);
   if (rc == 0) {
     rc = tks__worker_start(&lane->worker, sink, options->journal, options->done, options->done_context);
@@ -64,27 +65,27 @@ bool tks__lane_sick(const tks__lane *lane, int64_t now_ns) {
   return lane->busy && now_ns - lane->running_since_ns > ms(lane->config->degraded_retry_ms);
 }
 
-void tks__lane_publish(tks__lane *lane) {
-  tks__journal *journal = lane->options.journal;
+void tks__lane_publish_written(tks__lane *lane) {
+  const tks__progress *written = &lane->written;
+  /* The journal may have let go of what lies below the floor: positions there have no numbers any more. */
+  if (written->position >= lane->floor)
+    set(&lane->written_seq, tks__journal_seq_at(lane->options.journal, written->position) - 1);
+  set(&lane->lost, written->lost);
+  /* Release: whoever reads on from here finds what lies before in the sink. */
+  atomic_store_explicit(&lane->written_position, written->position, memory_order_release);
+}
+
+void tks__lane_publish_durable(tks__lane *lane) {
   const tks__progress *written = &lane->written, *durable = &lane->durable;
-  uint64_t written_seq = get(&lane->written_seq);
-  /* The journal may have let go of what lies below the floor: positions there have no numbers any more. The number of its end grows with
-   * every record that is dropped: it is asked for once. */
-  if (written->position >= lane->floor) {
-    written_seq = tks__journal_seq_at(journal, written->position) - 1;
-    set(&lane->written_seq, written_seq);
-  }
   if (durable->position >= lane->floor) {
+    /* The number of the journal's end grows with every record that is dropped: it is not asked for again. */
     bool same = durable->position == written->position;
-    uint64_t seq = same ? written_seq : tks__journal_seq_at(journal, durable->position) - 1;
+    uint64_t seq = same ? get(&lane->written_seq) : tks__journal_seq_at(lane->options.journal, durable->position) - 1;
     /* Release: who sees it, sees that as much was written. */
     atomic_store_explicit(&lane->durable_seq, seq, memory_order_release);
   }
-  set(&lane->lost, lane->written.lost);
-  /* Release: whoever reads on from here finds what lies before in the sink. */
-  atomic_store_explicit(&lane->written_position, lane->written.position, memory_order_release);
   /* seq_cst, with the writer's progress_waiters: a flush of this sink counts itself, then looks here. */
-  atomic_store_explicit(&lane->durable_position, lane->durable.position, memory_order_seq_cst);
+  atomic_store_explicit(&lane->durable_position, durable->position, memory_order_seq_cst);
 }
 
 /* Each loss is told once, though a lane that falls back may come upon it again. */
@@ -384,7 +385,7 @@ void tks__lane_stats(tks__lane *lane, uint64_t tail, uint64_t holes, tks_sink_st
   stats->retries = get(&lane->retries);
   stats->errors = get(&lane->errors);
   stats->rotations = get(&gauges->rotations);
-  /* In this order: see tks__lane_publish. */
+  /* In this order: see tks__lane_publish_durable. */
   stats->durable_seq = atomic_load_explicit(&lane->durable_seq, memory_order_acquire);
   stats->written_seq = get(&lane->written_seq);
   stats->wal_bytes = get(&gauges->wal_bytes);

@@ -132,8 +132,9 @@ int64_t tks__lane_deadline(const tks__lane *lane, const tks__lane_order *order);
 /* The position whose record is worth waking the writer for; TKS__WAKE_NEVER: none. */
 uint64_t tks__lane_wake_position(const tks__lane *lane, int64_t now_ns);
 
-/* Makes its numbers visible. */
-void tks__lane_publish(tks__lane *lane);
+/* Make its numbers visible: the first before the journal lets go of what all sinks have, the second when it has. */
+void tks__lane_publish_written(tks__lane *lane);
+void tks__lane_publish_durable(tks__lane *lane);
 
 /* Under the writer's lock, like the next: records that the sink does not have durably. `holes` are those of all recovered blocks. */
 uint64_t tks__lane_held(const tks__lane *lane, uint64_t tail, uint64_t holes);

@@ -90,14 +90,16 @@ static void publish_progress(tks__writer *writer, int64_t now_ns) {
   uint64_t durable = UINT64_MAX, released = UINT64_MAX, read_to = 0;
   for (size_t i = 0; i < writer->lane_count; i++) {
     tks__lane *lane = &writer->lanes[i];
-    tks__lane_publish(lane);
+    tks__lane_publish_written(lane);
     if (lane->durable.position < durable) durable = lane->durable.position;
     if (tks__lane_released(lane) < released) released = tks__lane_released(lane);
     if (lane->written.position > read_to) read_to = lane->written.position;
   }
   note_mark(writer, now_ns);
   atomic_store_explicit(&writer->oldest_ns, oldest_of(writer, durable), memory_order_relaxed);
+  /* In this order: what leaves the journal is seen to be written, and who is told that all is durable finds room. */
   tks__journal_release(writer->journal, released, read_to);
+  for (size_t i = 0; i < writer->lane_count; i++) tks__lane_publish_durable(&writer->lanes[i]);
   if (durable < tail_of(writer)) tks__keeper_arm(writer->options.keeper);
   if (atomic_load(&writer->progress_waiters) == 0) return;
   (void)pthread_mutex_lock(&writer->progress_lock);
