@@ -650,6 +650,24 @@ Test(sqlite_sink, what_a_crash_left_is_sealed) {
   scratch_remove(crashed);
 }
 
+/* Closed before it was ever tended. Nothing was written to that day, which SQLite had half left WAL mode with. */
+Test(sqlite_sink, what_a_crash_left_is_sealed_by_a_short_session) {
+  start();
+  write_once(RECORDS(0, 1));
+  cr_assert_eq(close_sink(), TKS_OK);
+  char index[TKS__PATH_MAX + 8];
+  (void)snprintf(index, sizeof index, "%s-shm", path_of(0));
+  make_wal(path_of(0));
+  write_file(index, "", 0);
+  options.after_crash = true;
+  start();
+  write_once(RECORDS(2));
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_not(tks__dayfile_in_wal_mode(path_of(0)));
+  cr_assert_not(beside_exists(0, "-shm"));
+  cr_assert_eq(rows_of(0), 1);
+}
+
 /* Killed while it sealed: SQLite has removed the log and not yet changed the header. Nothing beside the file tells. */
 Test(sqlite_sink, what_a_crash_left_half_sealed_is_sealed) {
   start();

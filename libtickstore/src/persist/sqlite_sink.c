@@ -28,6 +28,7 @@ typedef struct sqlite_sink {
   size_t suspect_count, suspect_capacity;
   bool all_suspect;  /* there was no memory to note which */
   bool after_crash;  /* until the first sweep */
+  bool swept;        /* at least once */
   int32_t *unsealed; /* days that are not open any more and that a reader kept from being sealed */
   size_t unsealed_count, unsealed_capacity;
   uint64_t given_seq; /* the highest that this store can have given out */
@@ -392,6 +393,7 @@ static void sweep(sqlite_sink *sink) {
   }
   tks__free(days.days);
   sink->after_crash = false;
+  sink->swept = true;
 }
 
 static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
@@ -411,8 +413,8 @@ static int sink_tend(tks__sink *base, int64_t now_ns, tks_error *error) {
 static int sink_close(tks__sink *base, tks_error *error) {
   sqlite_sink *sink = (sqlite_sink *)base;
   int code = TKS_OK;
-  /* The reader in the way may have been one of our own, and is gone by now. */
-  if (sink->unsealed_count > 0) sweep(sink);
+  /* A short session was never tended; and the reader in the way may have been one of our own, and is gone by now. */
+  if (!sink->swept || sink->unsealed_count > 0) sweep(sink);
   while (sink->open_count > 0) {
     if (seal_day(sink, sink->open_count - 1)) continue;
     int one = close_unsealed(sink, sink->open_count - 1, code == TKS_OK ? error : NULL);
