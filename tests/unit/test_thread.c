@@ -2,7 +2,9 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/clock.h"
@@ -28,6 +30,36 @@ Test(thread, blocks_all_signals_and_leaves_the_creators_alone) {
     cr_assert_eq(sigismember(&after, SIGNALS[i]), SIGNALS[i] == SIGUSR2, "signal %d", SIGNALS[i]);
   }
 }
+
+#ifdef SCHED_BATCH
+static void *wait_for_release(void *release) {
+  while (!atomic_load((atomic_bool *)release)) (void)sched_yield();
+  return NULL;
+}
+
+static int policy_of_a_thread(void) {
+  atomic_bool release = false;
+  pthread_t thread;
+  int policy = -1;
+  struct sched_param parameters;
+  cr_assert_eq(tks__thread_start(&thread, wait_for_release, &release), 0);
+  cr_assert_eq(pthread_getschedparam(thread, &policy, &parameters), 0);
+  atomic_store(&release, true);
+  cr_assert_eq(pthread_join(thread, NULL), 0);
+  return policy;
+}
+
+Test(thread, does_not_interrupt_the_host) {
+  cr_assert_eq(policy_of_a_thread(), SCHED_BATCH);
+  int policy;
+  struct sched_param parameters;
+  cr_assert_eq(pthread_getschedparam(pthread_self(), &policy, &parameters), 0);
+  cr_assert_eq(policy, SCHED_OTHER);
+  /* What the host has chosen for itself stays. */
+  if (pthread_setschedparam(pthread_self(), SCHED_IDLE, &parameters) != 0) return;
+  cr_assert_eq(policy_of_a_thread(), SCHED_IDLE);
+}
+#endif
 
 /* By the calendar, the deadline would have been over for years. */
 Test(thread, a_condition_waits_by_the_monotonic_clock) {

@@ -147,8 +147,12 @@ int tks__fs_map_sync(void *memory, size_t length) {
   int rc = injected(TKS__FS_SYNC, NULL);
   if (rc != 0) return rc;
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-  uintptr_t start = (uintptr_t)memory / page * page;
-  while (msync((void *)start, (uintptr_t)memory + length - start, MS_SYNC) != 0)
+  uintptr_t start = (uintptr_t)memory / page * page, end = (uintptr_t)memory + length;
+  /* For each page that is mapped the kernel interrupts every processor that runs this process, to have it seen when it is written to
+   * again: a producer would be interrupted some thousand times. Let go of before, whole pages go a few hundred at a time. They are
+   * read from memory again when somebody looks. */
+  if (end / page * page > start) (void)madvise((void *)start, end / page * page - start, MADV_DONTNEED);
+  while (msync((void *)start, end - start, MS_SYNC) != 0)
     if (errno != EINTR) return errno;
   return 0;
 }

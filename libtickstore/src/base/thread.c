@@ -1,5 +1,6 @@
 #include "base/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -12,6 +13,13 @@ int tks__thread_start(pthread_t *thread, void *(*run)(void *), void *argument) {
   (void)pthread_sigmask(SIG_SETMASK, &all, &before);
   int rc = pthread_create(thread, NULL, run, argument);
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+#ifdef SCHED_BATCH
+  /* Only a help. A host that runs with a policy of its own keeps it. */
+  int policy;
+  struct sched_param parameters;
+  if (rc == 0 && pthread_getschedparam(*thread, &policy, &parameters) == 0 && policy == SCHED_OTHER)
+    (void)pthread_setschedparam(*thread, SCHED_BATCH, &parameters);
+#endif
   return rc;
 }
 

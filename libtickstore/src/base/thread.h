@@ -5,7 +5,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
-/* Starts a thread with all signals blocked: the host's signals are the host's. 0 or an errno value. */
+/* Starts a thread with all signals blocked: the host's signals are the host's. Where the system knows SCHED_BATCH it has that policy: its
+ * waking up does not interrupt a thread of the host, which would be a put that takes a millisecond. 0 or an errno value. */
 int tks__thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 /* A condition that is waited for by the monotonic clock. 0 or an errno value. */

@@ -197,6 +197,8 @@ void tks__segment_clear(tks__segment *segment, bool give_back) {
   if (segment->memory == NULL && give_back && is_whole_pages(segment) &&
       madvise((void *)segment->slots, segment->bytes, MADV_DONTNEED) == 0)
     return;
+  /* What was synced is not mapped for writing any more: all at once costs less than page by page. */
+  tks__segment_touch(segment);
   memset((void *)segment->slots, 0, (size_t)segment->slot_count * sizeof(tks__slot));
 }
 
