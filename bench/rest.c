@@ -9,14 +9,14 @@
 #include "groups.h"
 
 /* Megabytes that this process has in memory for itself; the journal's files are mapped and count under the page cache. */
-static double resident_mb(void) {
+static double private_mb(void) {
   FILE *file = fopen("/proc/self/status", "r");
   char line[128];
-  double kb = 0;
+  double kib = 0;
   while (file != NULL && fgets(line, sizeof line, file) != NULL)
-    if (strncmp(line, "RssAnon:", 8) == 0) kb = strtod(line + 8, NULL);
+    if (strncmp(line, "RssAnon:", 8) == 0) kib = strtod(line + 8, NULL);
   if (file != NULL) (void)fclose(file);
-  return kb / 1e3;
+  return kib * 1024 / 1e6;
 }
 
 static double cpu_seconds(void) {
@@ -26,41 +26,60 @@ static double cpu_seconds(void) {
          (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* The rest of a store's memory is SQLite's page cache, up to page_cache_bytes, once there is so much to keep. */
-static void memory_of_a_small_cache(const options *o) {
-  series resident = {.count = 0};
-  for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
-    feed f;
-    tks_config config = feed_config();
-    config.page_cache_bytes = 1 << 20;
-    double before = resident_mb();
-    feed_open(&f, o, &config, 128);
-    feed_fill(&f, 12000);
-    series_add(&resident, resident_mb() - before);
-    feed_end(&f);
-  }
-  report("memory_small_cache", "the same with a page cache of 1 MiB", "MB", &resident);
-}
+typedef struct footprint {
+  double rings_mb, private_mb; /* with all rings full */
+  double idle_percent;         /* of a processor, afterwards; 0: not asked for */
+} footprint;
 
-static void memory_and_idleness(const options *o) {
-  series rings = {.count = 0}, resident = {.count = 0}, idle = {.count = 0};
-  for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
-    feed f;
-    tks_config config = feed_config();
-    double before = resident_mb();
-    feed_open(&f, o, &config, 128);
-    feed_fill(&f, 12000);
-    series_add(&rings, (double)feed_stats(&f).ring_bytes / 1e6);
-    series_add(&resident, resident_mb() - before);
+static footprint footprint_of(const options *o, uint64_t page_cache_bytes, bool idle) {
+  feed f;
+  tks_config config = feed_config();
+  if (page_cache_bytes != 0) config.page_cache_bytes = page_cache_bytes;
+  double before = private_mb();
+  feed_open(&f, o, &config, 128);
+  feed_fill(&f, 12000);
+  footprint result = {.rings_mb = (double)feed_stats(&f).ring_bytes / 1e6, .private_mb = private_mb() - before};
+  if (idle) {
     pause_ms(o->quick ? 1200 : 3000); /* what comes after a flush is done */
     double cpu = cpu_seconds();
     int64_t started = now_ns();
     pause_ms(o->quick ? 1000 : 5000);
-    series_add(&idle, (cpu_seconds() - cpu) / seconds_since(started) * 100);
-    feed_end(&f);
+    result.idle_percent = (cpu_seconds() - cpu) / seconds_since(started) * 100;
+  }
+  feed_end(&f);
+  return result;
+}
+
+/* In a process of its own: what an earlier store gave back, this one's allocator might still have. */
+static footprint footprint_in_child(const options *o, uint64_t page_cache_bytes, bool idle) {
+  footprint result;
+  int ends[2], status = 0;
+  if (pipe(ends) != 0) die("cannot make a pipe");
+  (void)fflush(NULL);
+  pid_t child = fork();
+  if (child == 0) {
+    result = footprint_of(o, page_cache_bytes, idle);
+    _exit(write(ends[1], &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
+  }
+  (void)close(ends[1]);
+  bool got = child > 0 && read(ends[0], &result, sizeof result) == (ssize_t)sizeof result;
+  (void)close(ends[0]);
+  if (child < 0 || waitpid(child, &status, 0) != child || status != 0 || !got) die("the measuring process failed");
+  return result;
+}
+
+static void memory_and_idleness(const options *o) {
+  series rings = {.count = 0}, all = {.count = 0}, small = {.count = 0}, idle = {.count = 0};
+  for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
+    footprint usual = footprint_in_child(o, 0, true);
+    series_add(&rings, usual.rings_mb);
+    series_add(&all, usual.private_mb);
+    series_add(&idle, usual.idle_percent);
+    series_add(&small, footprint_in_child(o, 1 << 20, false).private_mb);
   }
   report("memory_rings", "rings, 128 full ones of 10,000", "MB", &rings);
-  report("memory_resident", "private memory of the whole store then", "MB", &resident);
+  report("memory_resident", "private memory of the whole store then", "MB", &all);
+  report("memory_small_cache", "the same with a page cache of 1 MiB", "MB", &small);
   report("idle_cpu", "processor time of a store that nobody uses", "%", &idle);
 }
 
@@ -112,7 +131,6 @@ static void recovery(const options *o, int runs, uint64_t records, const char *k
 void bench_rest(const options *o) {
   report_group("rest", "memory, idleness, recovery");
   memory_and_idleness(o);
-  memory_of_a_small_cache(o);
   recovery(o, 3, o->quick ? 100000 : 1000000, "1m", o->quick ? "100,000 records" : "1 million records");
   if (!o->quick) recovery(o, 2, 10000000, "10m", "10 million records");
 }
