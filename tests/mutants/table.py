@@ -84,7 +84,11 @@ mutant(7, "a file is set aside without its log", "persist/layout.c", "    rc = m
 mutant(7, "a closed day stays in WAL mode", "persist/dayfile.c", '"PRAGMA journal_mode=DELETE"', '"SELECT \'delete\'"',
        "unit/dayfile:*/a_sealed_file_stands_alone")
 mutant(7, "close leaves a day that a reader had kept from being sealed", "persist/sqlite_sink.c",
-       "  if (sink->unsealed_count > 0) sweep(sink);\n", "", "unit/sqlite_sink:*/close_seals_what*")
+       "if (!sink->swept || sink->unsealed_count > 0) sweep(sink);", "if (!sink->swept) sweep(sink);",
+       "unit/sqlite_sink:*/close_seals_what*")
+mutant(7, "a session that is never tended leaves what a crash left", "persist/sqlite_sink.c",
+       "if (!sink->swept || sink->unsealed_count > 0) sweep(sink);", "if (sink->unsealed_count > 0) sweep(sink);",
+       "unit/sqlite_sink:*/what_a_crash_left_is_sealed_by*")
 mutant(7, "a day in WAL mode without a log beside it is overlooked", "persist/sqlite_sink.c",
        " && !is_unsealed(sink, days.days[i]) &&\n", " &&\n", "unit/sqlite_sink:*/a_day_that_was_closed_unsealed*")
 
@@ -98,6 +102,12 @@ mutant(8, "a write that was cut short is not taken back", "persist/json_file.c",
        "  int rc = tks__fs_truncate(file->fd, file->length);\n  file->torn = rc != 0;\n", "  int rc = 0;\n  file->torn = false;\n",
        "unit/json_file:*/takes_back_a_write_that_was_cut_short")
 
+mutant(9, "durable is told before there is room", "persist/writer.c",
+       "    tks__lane_publish_written(lane);\n",
+       "    tks__lane_publish_written(lane);\n    tks__lane_publish_durable(lane);\n    tks__thread_yield();\n",
+       "unit/store:*/after_a_flush*",
+       more=[("persist/writer.c", "static void publish_progress(",
+              "#include <sched.h>\n#define tks__thread_yield() (void)sched_yield()\nstatic void publish_progress(")])
 mutant(9, "a dropped record is called accepted", "store.c", "    code = TKS_EQUEUEFULL;\n", "    code = TKS_OK;\n",
        "unit/tickstore:*/a_full_queue_drops_and_says_so")
 mutant(9, "drops are not counted", "ingest/journal.c", "  journal->dropped++;\n", "", "unit/journal:*/a_lost_record*",
@@ -293,7 +303,7 @@ mutant("journal", "replay without looking at what SQLite has", "persist/sqlite_s
        "r->ts_ns >= end) continue;", "fault/kill:*/sqlite", limit=120)
 mutant("journal", "replay without looking at what a JSON file has", "persist/json_sink.c", "    if (r->seq > last_seq) {",
        "    if (r->seq > 0) {", "fault/kill:*/json", limit=120)
-mutant("journal", "msync is left out", "base/fs.c", "  while (msync((void *)start, (uintptr_t)memory + length - start, MS_SYNC) != 0)\n",
+mutant("journal", "msync is left out", "base/fs.c", "  while (msync((void *)start, end - start, MS_SYNC) != 0)\n",
        "  while (memory == NULL && length > start)\n", "fault/power:*/nothing_durable_is_lost", limit=300)
 mutant("journal", "the journal's directory is not synced", "ingest/keeper.c", "  int rc = tks__fs_sync_dir_of(keeper->names.path);\n", "  int rc = 0;\n",
        "fault/power:*/nothing_durable_is_lost", "unit/keeper", env={"TKS_POWER_STATES": "1500"}, limit=600)

@@ -534,7 +534,7 @@ Test(store, after_a_flush_there_is_room) {
   config.backlog_records = 0;
   config.queue_records = config.batch_records = 16;
   open_with(&config);
-  for (int round = 0; round < 300; round++) {
+  for (int round = 0; round < 500; round++) {
     int code = TKS_OK;
     for (int i = 0; i < 4000000 && code != TKS_EQUEUEFULL; i++) code = put_code(STORE_NOON, 1, 2, 0, 0);
     cr_assert_eq(code, TKS_EQUEUEFULL);

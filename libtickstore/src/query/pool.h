@@ -26,13 +26,17 @@ typedef struct tks__pool_options {
 
 enum { TKS__POOL_STATEMENTS = 6 };
 
+typedef struct tks__taking tks__taking; /* sqlite_day.c */
+
 typedef struct tks__connection {
   struct sqlite3 *db;
   struct sqlite3_stmt *statements[TKS__POOL_STATEMENTS]; /* prepared by who uses them, finalized by the pool */
   uint32_t *
       sources; /* source ids of the file to those of this process; 0 = not looked up; the reader's, freed by the pool */
   size_t sources_capacity;
-  int64_t opened_ns; /* monotonic */
+  tks__taking *taking; /* the read that is running */
+  bool takes;          /* its function is known to SQLite */
+  int64_t opened_ns;   /* monotonic */
   int64_t used_ns;
   int64_t deadline_ns; /* of the running read */
   int32_t day;

@@ -16,18 +16,20 @@
 
 enum { ASCENDING, DESCENDING, ALL_ASCENDING, ALL_DESCENDING, SOURCE_ID, SOURCE_NAME };
 
-/* The symbol's id is looked up in the same statement: for each one SQLite takes and drops the locks of the file. */
+/* The rows go to a function, which takes them and answers 0 until it wants no more: a row that a statement gives costs half as much again.
+ * The symbol's id is looked up in the same statement: for each one SQLite takes and drops the locks of the file. */
+#define TAKE "tks_take(ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns)"
 #define SELECT_FROM(after, until)                                                                                 \
-  "SELECT ts_ms, ts_sub_ns, seq, bid, ask, source_id, flags, bid_size, ask_size, recv_ns FROM quote"              \
+  "SELECT 1 FROM quote"                                                                                           \
   " WHERE symbol_id = (SELECT id FROM symbol WHERE name = ?1) AND (ts_ms, ts_sub_ns, seq) " after " (?2, ?3, ?4)" \
-  " AND (ts_ms, ts_sub_ns) " until " (?5, ?6)"
-#define THAT_PASS " AND seq <= ?7 AND (?8 = 0 OR source_id = ?8)"
+  " AND (ts_ms, ts_sub_ns) " until " (?5, ?6) AND "
+#define THAT_PASSES "CASE WHEN seq <= ?7 AND (?8 = 0 OR source_id = ?8) THEN " TAKE " ELSE 0 END"
 
 static const char *const SQL[] = {
-    [ASCENDING] = SELECT_FROM(">", "<") THAT_PASS " ORDER BY ts_ms, ts_sub_ns, seq",
-    [DESCENDING] = SELECT_FROM("<", ">=") THAT_PASS " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
-    [ALL_ASCENDING] = SELECT_FROM(">", "<") " ORDER BY ts_ms, ts_sub_ns, seq",
-    [ALL_DESCENDING] = SELECT_FROM("<", ">=") " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
+    [ASCENDING] = SELECT_FROM(">", "<") THAT_PASSES " ORDER BY ts_ms, ts_sub_ns, seq",
+    [DESCENDING] = SELECT_FROM("<", ">=") THAT_PASSES " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
+    [ALL_ASCENDING] = SELECT_FROM(">", "<") TAKE " ORDER BY ts_ms, ts_sub_ns, seq",
+    [ALL_DESCENDING] = SELECT_FROM("<", ">=") TAKE " ORDER BY ts_ms DESC, ts_sub_ns DESC, seq DESC",
     [SOURCE_ID] = "SELECT id FROM source WHERE name = ?1",
     [SOURCE_NAME] = "SELECT name FROM source WHERE id = ?1",
 };
@@ -108,17 +110,27 @@ static int map_source(tks__connection *c, tks__names *sources, int64_t file_id, 
 }
 
 /* NULL reads as 0: only there the type has to be asked for. */
-static double price(sqlite3_stmt *s, int column) {
-  double value = sqlite3_column_double(s, column);
-  return value == 0 && sqlite3_column_type(s, column) == SQLITE_NULL ? NAN : value;
+static double price(sqlite3_value *v) {
+  double value = sqlite3_value_double(v);
+  return value == 0 && sqlite3_value_type(v) == SQLITE_NULL ? NAN : value;
 }
+
+/* A read that is running: what tks_take fills. */
+struct tks__taking {
+  tks__names *sources;
+  tks__stretch *stretch;
+  int64_t source_id; /* of the file; 0: all */
+  tks__record *records;
+  size_t capacity, count;
+  int rc;
+};
 
 /* Time and sequence of the row; false: they are none that are written. Reading goes on behind the last record's: with others it would
  * come by the same rows again and again, or leave the day. */
-static bool read_key(const tks__connection *c, sqlite3_stmt *s, int64_t *ts_ns, uint64_t *seq) {
+static bool read_key(const tks__connection *c, sqlite3_value **row, int64_t *ts_ns, uint64_t *seq) {
   for (int column = 0; column < 3; column++)
-    if (sqlite3_column_type(s, column) != SQLITE_INTEGER) return false;
-  int64_t ms = sqlite3_column_int64(s, 0), sub_ns = sqlite3_column_int64(s, 1), number = sqlite3_column_int64(s, 2);
+    if (sqlite3_value_type(row[column]) != SQLITE_INTEGER) return false;
+  int64_t ms = sqlite3_value_int64(row[0]), sub_ns = sqlite3_value_int64(row[1]), number = sqlite3_value_int64(row[2]);
   int64_t midnight_ms = (int64_t)c->day * (TKS__NS_PER_DAY / TKS__NS_PER_MS);
   /* Unsigned: the first day of all begins before the first instant. */
   *ts_ns = (int64_t)((uint64_t)ms * 1000000 + (uint64_t)sub_ns);
@@ -127,36 +139,52 @@ static bool read_key(const tks__connection *c, sqlite3_stmt *s, int64_t *ts_ns, 
          sub_ns < TKS__NS_PER_MS && number > 0;
 }
 
-static int read_row(tks__connection *c, sqlite3_stmt *s, uint32_t symbol, tks__names *sources, tks__record *r) {
-  r->bid = price(s, 3);
-  r->ask = price(s, 4);
-  r->flags = (uint32_t)sqlite3_column_int64(s, 6);
-  r->bid_size = sqlite3_column_double(s, 7);
-  r->ask_size = sqlite3_column_double(s, 8);
-  r->recv_ns = sqlite3_column_int64(s, 9);
-  r->symbol = symbol;
-  r->reserved = TKS__KIND_QUOTE;
-  return map_source(c, sources, sqlite3_column_int64(s, 5), &r->source);
+/* What the statement says too: SQLite is free to ask the function first. */
+static bool is_ahead(const tks__stretch *t, int64_t ts_ns, uint64_t seq) {
+  if (ts_ns < t->from_ns || ts_ns >= t->to_ns) return false;
+  if (!t->started) return true;
+  if (ts_ns != t->ts_ns) return (ts_ns > t->ts_ns) != t->descending;
+  return seq != t->seq && (seq > t->seq) != t->descending;
 }
 
-/* The row that the statement stands at becomes records[*count], if it is wanted; the stretch goes on behind it. */
-static int take_row(tks__connection *c, sqlite3_stmt *s, int64_t source_id, tks__names *sources, tks__stretch *t,
-                    tks__record *records, size_t *count) {
+/* The row becomes the next record, if it is wanted; the stretch goes on behind it. */
+static int take_row(tks__connection *c, tks__taking *t, sqlite3_value **row) {
+  tks__stretch *stretch = t->stretch;
   int64_t ts_ns;
   uint64_t seq;
-  if (!read_key(c, s, &ts_ns, &seq)) return SQLITE_CORRUPT;
-  if (seq <= t->max_seq && (source_id == 0 || sqlite3_column_int64(s, 5) == source_id)) {
-    tks__record *r = &records[*count];
-    r->ts_ns = ts_ns;
-    r->seq = seq;
-    int rc = read_row(c, s, t->symbol, sources, r);
+  if (!read_key(c, row, &ts_ns, &seq)) return SQLITE_CORRUPT;
+  if (!is_ahead(stretch, ts_ns, seq)) return SQLITE_OK;
+  if (seq <= stretch->max_seq && (t->source_id == 0 || sqlite3_value_int64(row[5]) == t->source_id)) {
+    tks__record *r = &t->records[t->count];
+    *r = (tks__record){
+        .ts_ns = ts_ns,
+        .recv_ns = sqlite3_value_int64(row[9]),
+        .seq = seq,
+        .bid = price(row[3]),
+        .ask = price(row[4]),
+        .bid_size = sqlite3_value_double(row[7]),
+        .ask_size = sqlite3_value_double(row[8]),
+        .symbol = stretch->symbol,
+        .flags = (uint32_t)sqlite3_value_int64(row[6]),
+        .reserved = TKS__KIND_QUOTE,
+    };
+    int rc = map_source(c, t->sources, sqlite3_value_int64(row[5]), &r->source);
     if (rc != SQLITE_OK) return rc;
-    ++*count;
+    t->count++;
   }
-  t->started = true;
-  t->ts_ns = ts_ns;
-  t->seq = seq;
+  stretch->started = true;
+  stretch->ts_ns = ts_ns;
+  stretch->seq = seq;
   return SQLITE_OK;
+}
+
+/* tks_take(...): 0 to go on. */
+static void take(sqlite3_context *context, int columns, sqlite3_value **row) {
+  (void)columns;
+  tks__connection *c = sqlite3_user_data(context);
+  tks__taking *t = c->taking;
+  if (t->count < t->capacity) t->rc = take_row(c, t, row);
+  sqlite3_result_int(context, t->rc != SQLITE_OK || t->count == t->capacity);
 }
 
 /* Which statement reads the stretch: one that gives all rows costs less for each, one that gives those that pass a third for each that
@@ -167,6 +195,16 @@ static int statement_for(const tks__stretch *t) {
   bool all = t->was_late || (t->source == 0 && (!t->descending || t->max_seq >= INT64_MAX));
   if (t->descending) return all ? ALL_DESCENDING : DESCENDING;
   return all ? ALL_ASCENDING : ASCENDING;
+}
+
+static int taking_statement(tks__connection *c, int which, sqlite3_stmt **out) {
+  if (!c->takes) {
+    int rc =
+        sqlite3_create_function_v2(c->db, "tks_take", 10, SQLITE_UTF8 | SQLITE_DIRECTONLY, c, take, NULL, NULL, NULL);
+    if (rc != SQLITE_OK) return rc;
+    c->takes = true;
+  }
+  return statement(c, which, out);
 }
 
 static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, const tks__name *symbol, int64_t source_id) {
@@ -186,35 +224,37 @@ static int bind_stretch(sqlite3_stmt *s, const tks__stretch *t, const tks__name 
   return rc;
 }
 
-static int read_stretch(tks__connection *c, const tks__names *symbols, tks__names *sources, tks__stretch *t,
-                        tks__record *records, size_t capacity, size_t *count) {
-  int64_t source_id = 0;
+static int read_stretch(tks__connection *c, const tks__names *symbols, tks__taking *t) {
+  tks__stretch *stretch = t->stretch;
   int rc = SQLITE_OK;
-  if (t->source != 0) {
-    rc = find_source(c, tks__names_get(sources, t->source), &source_id);
-    if (rc != SQLITE_OK || source_id == 0) return rc;
+  if (stretch->source != 0) {
+    rc = find_source(c, tks__names_get(t->sources, stretch->source), &t->source_id);
+    if (rc != SQLITE_OK || t->source_id == 0) return rc;
   }
   sqlite3_stmt *s;
-  rc = statement(c, statement_for(t), &s);
-  if (rc == SQLITE_OK) rc = bind_stretch(s, t, tks__names_get(symbols, t->symbol), source_id);
+  rc = taking_statement(c, statement_for(stretch), &s);
+  if (rc == SQLITE_OK) rc = bind_stretch(s, stretch, tks__names_get(symbols, stretch->symbol), t->source_id);
   if (rc != SQLITE_OK) return rc;
-  while (*count < capacity && (rc = sqlite3_step(s)) == SQLITE_ROW) {
-    rc = take_row(c, s, source_id, sources, t, records, count);
-    if (rc != SQLITE_OK) break;
-  }
-  if (rc == SQLITE_INTERRUPT) t->was_late = true;
+  c->taking = t;
+  rc = sqlite3_step(s);
+  c->taking = NULL;
+  if (rc == SQLITE_INTERRUPT) stretch->was_late = true;
   int reset = sqlite3_reset(s);
-  return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_OK ? reset : rc;
+  if (t->rc != SQLITE_OK) return t->rc;
+  return rc == SQLITE_ROW || rc == SQLITE_DONE ? reset : rc;
 }
 
 int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols, tks__names *sources,
                          tks__stretch *stretch, tks__record *records, size_t capacity, size_t *count,
                          tks_error *error) {
   *count = 0;
+  if (capacity == 0) return TKS_OK;
   tks__connection *c;
   int code = tks__pool_acquire(pool, day, &c, error);
   if (code != TKS_OK || c == NULL) return code;
-  int rc = read_stretch(c, symbols, sources, stretch, records, capacity, count);
+  tks__taking taking = {.sources = sources, .stretch = stretch, .records = records, .capacity = capacity};
+  int rc = read_stretch(c, symbols, &taking);
+  *count = taking.count;
   if (rc != SQLITE_OK) code = fail(c, pool, rc, error);
   tks__pool_release(pool, c, rc != SQLITE_OK && rc != SQLITE_INTERRUPT);
   return code;
