@@ -160,6 +160,7 @@ static words *wordlist_make(wordlist *l) {
 typedef struct columns {
   _Atomic uint32_t holds;
   size_t count, capacity;
+  void *block; /* holds all of them: */
   void *values[COLUMNS];
   uint8_t *valid[COLUMNS]; /* bit i of a nullable column: row i is not null */
   int64_t nulls[COLUMNS];
@@ -175,27 +176,35 @@ static columns *columns_new(void) {
 static void columns_drop(columns *c) {
   /* Acquire-release: as in words_drop. */
   if (c == NULL || atomic_fetch_sub_explicit(&c->holds, 1, memory_order_acq_rel) != 1) return;
-  for (int i = 0; i < COLUMNS; i++) {
-    tks__free(c->values[i]);
-    tks__free(c->valid[i]);
-  }
   for (int i = 0; i < DICTIONARIES; i++) words_drop(c->dictionaries[i]);
+  tks__free(c->block);
   tks__free(c);
 }
 
-/* All columns to the same capacity, or, out of memory, some of them: harmless, `capacity` says what counts. */
+/* To a cache line, which is what Arrow asks for. */
+static size_t rounded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* All columns to the same capacity; false: nothing changed. They lie in one block, so that it can have large pages: memory that
+ * somebody sees for the first time costs, in small ones, more than filling it. */
 static bool columns_resize(columns *c, size_t capacity) {
+  size_t bits = rounded((capacity + 7) / 8), size = 0;
+  for (int i = 0; i < COLUMNS; i++) size += rounded(capacity * COLUMN[i].width) + (COLUMN[i].nullable ? bits : 0);
+  bool large = size >= TKS__LARGE_PAGE;
+  char *block = tks__aligned_alloc(large ? TKS__LARGE_PAGE : 64, size);
+  if (block == NULL) return false;
+  if (large) tks__prefer_large_pages(block, size);
+  char *at = block;
   for (int i = 0; i < COLUMNS; i++) {
-    void *values = tks__realloc_array(c->values[i], capacity, COLUMN[i].width);
-    if (values == NULL) return false;
-    c->values[i] = values;
+    if (c->count > 0) memcpy(at, c->values[i], c->count * COLUMN[i].width);
+    c->values[i] = at;
+    at += rounded(capacity * COLUMN[i].width);
     if (!COLUMN[i].nullable) continue;
-    size_t bytes = (capacity + 7) / 8, had = (c->capacity + 7) / 8;
-    uint8_t *valid = tks__realloc_array(c->valid[i], bytes, 1);
-    if (valid == NULL) return false;
-    c->valid[i] = valid;
-    if (bytes > had) memset(valid + had, 0, bytes - had);
+    if (c->count > 0) memcpy(at, c->valid[i], (c->count + 7) / 8);
+    c->valid[i] = (uint8_t *)at;
+    at += bits;
   }
+  tks__free(c->block);
+  c->block = block;
   c->capacity = capacity;
   return true;
 }
@@ -208,20 +217,41 @@ static bool columns_reserve(columns *c, size_t needed, size_t first, size_t most
   return columns_resize(c, wanted < most ? wanted : most);
 }
 
-static void set_bit(uint8_t *bits, size_t i, bool value) {
-  bits[i / 8] = (uint8_t)((bits[i / 8] & ~(1u << (i % 8))) | ((unsigned)value << (i % 8)));
+/* Appends to a bitmap, a byte at a time. */
+typedef struct bit_writer {
+  uint8_t *bits;
+  size_t at;
+  unsigned byte;
+  size_t zeros; /* written */
+} bit_writer;
+
+static bit_writer bits_from(uint8_t *bits, size_t at) {
+  return (bit_writer){.bits = bits, .at = at, .byte = at % 8 == 0 ? 0 : bits[at / 8] & ((1u << (at % 8)) - 1)};
+}
+
+static inline void bits_push(bit_writer *w, bool value) {
+  w->byte |= (unsigned)value << (w->at % 8);
+  w->zeros += !value;
+  if (++w->at % 8 != 0) return;
+  w->bits[w->at / 8 - 1] = (uint8_t)w->byte;
+  w->byte = 0;
+}
+
+/* How many of those that were pushed are null. */
+static int64_t bits_end(bit_writer *w) {
+  if (w->at % 8 != 0) w->bits[w->at / 8] = (uint8_t)w->byte;
+  return (int64_t)w->zeros;
 }
 
 static void append_price(columns *c, int column, const double *first, size_t count) {
   double *to = (double *)c->values[column] + c->count;
-  int64_t nulls = 0;
+  bit_writer valid = bits_from(c->valid[column], c->count);
   for (size_t i = 0; i < count; i++) {
     double price = *(const double *)((const char *)first + i * sizeof(tks_quote));
     to[i] = price;
-    set_bit(c->valid[column], c->count + i, !isnan(price));
-    nulls += isnan(price) ? 1 : 0;
+    bits_push(&valid, !isnan(price));
   }
-  c->nulls[column] += nulls;
+  c->nulls[column] += bits_end(&valid);
 }
 
 /* One field of every quote, given that of the first. */
@@ -247,12 +277,13 @@ static void append_values(columns *c, const tks_quote *quotes, size_t count) {
   append_price(c, BID, &quotes->bid, count);
   append_price(c, ASK, &quotes->ask, count);
   int64_t *recv = (int64_t *)c->values[RECV] + c->count;
+  bit_writer valid = bits_from(c->valid[RECV], c->count);
   for (size_t i = 0; i < count; i++) {
     bool known = quotes[i].recv_ns != 0;
     recv[i] = known ? quotes[i].recv_ns : INT64_MIN;
-    set_bit(c->valid[RECV], c->count + i, known);
-    c->nulls[RECV] += known ? 0 : 1;
+    bits_push(&valid, known);
   }
+  c->nulls[RECV] += bits_end(&valid);
   c->count += count;
 }
 
@@ -280,6 +311,7 @@ static int append(filler *f, const tks_quote *quotes, size_t count, size_t most,
   if (c == NULL || !columns_reserve(c, c->count + count, first, most))
     return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the columns of a range");
   int32_t *symbols = (int32_t *)c->values[SYMBOL] + c->count, *sources = (int32_t *)c->values[SOURCE] + c->count;
+  bit_writer valid = bits_from(c->valid[SOURCE], c->count);
   int code = TKS_OK;
   size_t i = 0;
   for (; i < count; i++) {
@@ -289,9 +321,9 @@ static int append(filler *f, const tks_quote *quotes, size_t count, size_t most,
     if (code == TKS_OK && known)
       code = wordlist_index(&f->lists[SOURCES], false, quotes[i].source, f->name, f->context, &sources[i], error);
     if (code != TKS_OK) break;
-    set_bit(c->valid[SOURCE], c->count + i, known);
-    c->nulls[SOURCE] += known ? 0 : 1;
+    bits_push(&valid, known);
   }
+  c->nulls[SOURCE] += bits_end(&valid);
   append_values(c, quotes, i);
   *appended = i;
   return code;
