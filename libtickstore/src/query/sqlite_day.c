@@ -184,7 +184,8 @@ static void take(sqlite3_context *context, int columns, sqlite3_value **row) {
   tks__connection *c = sqlite3_user_data(context);
   tks__taking *t = c->taking;
   if (t->count < t->capacity) t->rc = take_row(c, t, row);
-  sqlite3_result_int(context, t->rc != SQLITE_OK || t->count == t->capacity);
+  if (t->rc > SQLITE_OK) sqlite3_result_error_code(context, t->rc);
+  else sqlite3_result_int(context, t->rc != SQLITE_OK || t->count == t->capacity);
 }
 
 /* Which statement reads the stretch: one that gives all rows costs less for each, one that gives those that pass a third for each that
