@@ -10,30 +10,47 @@
 
 enum { GROUP = 64, BATCH = 256, SYMBOLS = 128, BURSTS = 4 };
 
-static double mean_of_burst(feed *f, size_t burst) {
-  tks_quote group[GROUP];
-  int64_t timed = 0, cost = (int64_t)clock_cost_ns();
-  for (size_t done = 0; done < burst; done += GROUP) {
-    for (int k = 0; k < GROUP; k++) group[k] = feed_next(f);
-    int64_t started = now_ns();
-    for (int k = 0; k < GROUP; k++) feed_put(f, &group[k]);
-    timed += now_ns() - started - cost;
-  }
-  return (double)timed / (double)burst;
+/* Time of so many puts, one call each or one for all; quotes are composed before. */
+static int64_t time_singles(feed *f, const tks_quote *quotes, size_t count) {
+  int64_t started = now_ns();
+  for (size_t i = 0; i < count; i++) feed_put(f, &quotes[i]);
+  return now_ns() - started;
 }
 
-static double mean_of_batches(feed *f, size_t burst) {
-  tks_quote batch[BATCH];
+static int64_t time_batch(feed *f, const tks_quote *quotes, size_t count) {
   tks_error error;
+  int64_t started = now_ns();
+  int code = tks_put_quotes(f->store, quotes, count, NULL, NULL, &error);
+  int64_t took = now_ns() - started;
+  if (code != TKS_OK) die("put_quotes: %s (%d)", error.message, code);
+  return took;
+}
+
+typedef struct way {
+  int64_t (*time)(feed *f, const tks_quote *quotes, size_t count);
+  size_t group;
+} way;
+
+static const way SINGLES = {time_singles, GROUP}, BATCHES = {time_batch, BATCH};
+
+/* Nanoseconds a tick: the mean of several bursts, since one takes some ten milliseconds and whoever takes the processor for two of them
+ * shows; and the median of their groups, which such moments do not move. */
+static void measure_bursts(const way *w, feed *f, size_t burst, series *mean, series *median) {
+  static histogram h;
+  tks_quote quotes[BATCH];
   int64_t timed = 0, cost = (int64_t)clock_cost_ns();
-  for (size_t done = 0; done < burst; done += BATCH) {
-    for (int k = 0; k < BATCH; k++) batch[k] = feed_next(f);
-    int64_t started = now_ns();
-    int code = tks_put_quotes(f->store, batch, BATCH, NULL, NULL, &error);
-    timed += now_ns() - started - cost;
-    if (code != TKS_OK) die("put_quotes: %s (%d)", error.message, code);
+  memset(&h, 0, sizeof h);
+  for (int i = 0; i < BURSTS; i++) {
+    for (size_t done = 0; done < burst; done += w->group) {
+      for (size_t k = 0; k < w->group; k++) quotes[k] = feed_next(f);
+      int64_t took = w->time(f, quotes, w->group) - cost;
+      histogram_add(&h, took);
+      timed += took;
+    }
+    feed_flush(f);
   }
-  return (double)timed / (double)burst;
+  series_add(mean, (double)timed / (double)(burst * BURSTS));
+  series_add(median, histogram_at(&h, 0.5) / (double)w->group);
 }
 
 static void singles_of_burst(feed *f, size_t burst, histogram *h) {
@@ -46,20 +63,10 @@ static void singles_of_burst(feed *f, size_t burst, histogram *h) {
   }
 }
 
-/* One burst takes some ten milliseconds, and whoever takes the processor for two of them shows: a figure is of several bursts. */
-static double mean_of_bursts(double (*measure)(feed *f, size_t burst), feed *f, size_t burst) {
-  double sum = 0;
-  for (int i = 0; i < BURSTS; i++) {
-    sum += measure(f, burst);
-    feed_flush(f);
-  }
-  return sum / BURSTS;
-}
-
 typedef struct side {
   feed feed;
   const char *key, *label;
-  series mean, batch, quantiles[5];
+  series mean, median, batch, batch_median, quantiles[5];
   histogram all; /* of every run, for the curve */
 } side;
 
@@ -85,9 +92,15 @@ static void report_side(const side *s) {
   (void)snprintf(key, sizeof key, "put_%s_mean", s->key);
   (void)snprintf(label, sizeof label, "put, %s, mean (groups of %d)", s->label, GROUP);
   report(key, label, "ns", &s->mean);
+  (void)snprintf(key, sizeof key, "put_%s_median", s->key);
+  (void)snprintf(label, sizeof label, "put, %s, median of groups of %d", s->label, GROUP);
+  report(key, label, "ns", &s->median);
   (void)snprintf(key, sizeof key, "put_%s_batch", s->key);
   (void)snprintf(label, sizeof label, "put_quotes of %d, %s, per tick", BATCH, s->label);
   report(key, label, "ns", &s->batch);
+  (void)snprintf(key, sizeof key, "put_%s_batch_median", s->key);
+  (void)snprintf(label, sizeof label, "put_quotes of %d, %s, per tick, median", BATCH, s->label);
+  report(key, label, "ns", &s->batch_median);
   for (int i = 0; i < 5; i++) {
     (void)snprintf(key, sizeof key, "put_%s_%s", s->key, SHARE_KEYS[i]);
     (void)snprintf(label, sizeof label, "put, %s, %s", s->label, SHARE_LABELS[i]);
@@ -133,8 +146,8 @@ void bench_put(const options *o) {
   for (int run = 0; run < o->runs; run++) {
     for (int k = 0; k < 3; k++) {
       side *s = &sides[(run + k) % 3];
-      series_add(&s->mean, mean_of_bursts(mean_of_burst, &s->feed, burst));
-      series_add(&s->batch, mean_of_bursts(mean_of_batches, &s->feed, burst));
+      measure_bursts(&SINGLES, &s->feed, burst, &s->mean, &s->median);
+      measure_bursts(&BATCHES, &s->feed, burst, &s->batch, &s->batch_median);
       measure_singles(s, burst);
     }
     series_add(&ratio, sides[0].mean.values[run] / sides[1].mean.values[run]);
