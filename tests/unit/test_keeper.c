@@ -311,6 +311,23 @@ Test(keeper, a_scan_delays_a_block_and_no_more) {
   cr_assert_eq(stop(), 0);
 }
 
+/* In a full journal, too, room that a scan holds up for a moment is worth waiting for. */
+Test(keeper, a_scan_of_a_full_journal_makes_nobody_think_that_there_is_no_room) {
+  start();
+  cr_assert(wait_until(is_full, NULL));
+  uint32_t side = tks__journal_pin(journal);
+  tks__journal_release(journal, stats().first + journal->slot_mask + 1, tks__journal_tail(journal));
+  for (int i = 0; i < 20; i++) {
+    cr_assert(tks__journal_can_grow(journal), "after %d ms", i);
+    linger_ms(1);
+  }
+  tks__journal_unpin(journal, side);
+  push_many(journal->slot_mask + 1);
+  cr_assert(wait_until(is_full, NULL));
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
 /* ------------------------------------------------------------------- failures */
 
 static _Atomic int failing_op, failing_errno = ENOSPC;

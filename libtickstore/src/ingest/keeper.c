@@ -180,10 +180,12 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
   if (rc == ENOBUFS) note_most(keeper); /* before can_grow says so */
-  bool could_grow = atomic_exchange_explicit(&journal->can_grow, rc == 0, memory_order_acq_rel);
+  /* A block that all sinks are done with comes back by itself, when the scan or the sync that pins it ends. */
+  bool can_grow = rc == 0 || keeper->pinned;
+  bool could_grow = atomic_exchange_explicit(&journal->can_grow, can_grow, memory_order_acq_rel);
   if (rc == 0) return;
   /* Whoever waits for the next block has to decide anew. */
-  if (could_grow) tks__journal_release_waiters(journal);
+  if (could_grow && !can_grow) tks__journal_release_waiters(journal);
   bool full = rc == ENOBUFS;
   atomic_store_explicit(&journal->loss_cause, full ? TKS_GAP_FULL : TKS_GAP_JOURNAL, memory_order_relaxed);
   if (full) return; /* the sinks' progress makes room */
