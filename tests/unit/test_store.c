@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -697,6 +699,19 @@ Test(store, the_window_of_times) {
 }
 
 /* ---------------------------------------------------------------- restarts */
+
+/* A child that the writer had forked and that outlives it does not keep the next one out. */
+Test(store, a_forked_child_does_not_hold_the_lock_of_a_dead_writer) {
+  process p = process_start("other_process", dir, "orphan");
+  int status;
+  cr_assert_eq(waitpid(p.pid, &status, 0), p.pid);
+  cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  cr_assert_eq(store_stats(store).recovered, 100);
+  (void)close(p.in);
+  (void)close(p.out);
+}
 
 /* A process that dies leaves what was accepted and committed; numbers go on above all that were given out. */
 Test(store, after_a_crash) {
