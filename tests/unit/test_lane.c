@@ -693,6 +693,25 @@ Test(lane, gives_up_its_oldest_and_counts_it) {
                  (unsigned long long)seq);
 }
 
+/* A close that kept records in the journal gave the numbers behind them to the next session. */
+Test(lane, gives_up_what_was_recovered_by_its_own_numbers) {
+  tks__record records[10];
+  for (size_t i = 0; i < 10; i++) records[i] = (tks__record){.seq = next_seq + i, .symbol = 1};
+  journal_add_recovered(&journal, next_seq, records, 10);
+  next_seq += 10;
+  start(true);
+  append(10);
+  skip(2 * BLOCK);
+  cr_assert_eq(loss_count, 1);
+  cr_assert_eq(losses[0].records, 10);
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[0].to_seq, FIRST_SEQ + 9);
+  cr_assert_eq(stats().durable_seq, FIRST_SEQ + 9);
+  cr_assert(step(false));
+  cr_assert_eq(fake_stored(&tape), 10);
+  cr_assert_eq(stats().durable_seq, next_seq - 1);
+}
+
 /* What the worker has in its hands may still be written. */
 Test(lane, what_a_running_write_has_is_not_lost_by_giving_up) {
   start(true);

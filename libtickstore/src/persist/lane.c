@@ -122,7 +122,9 @@ void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause) {
     uint64_t from = is_past ? durable->position : lane->floor;
     lane->floor_holes = is_past ? durable->holes : lane->floor_holes;
     lane->floor_holes += tks__journal_holes(journal, from, position);
-    lane->floor_seq = tks__journal_seq_at(journal, position - 1) + 1;
+    uint64_t seq = tks__journal_seq_at(journal, position), behind = tks__journal_seq_at(journal, position - 1) + 1;
+    /* The numbers of the empty places at the end of what was recovered may have been given out again. */
+    lane->floor_seq = seq < behind ? seq : behind;
     lane->floor = position;
   }
   if (!lane->busy) settle_floor(lane, cause);
