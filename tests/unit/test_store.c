@@ -545,6 +545,27 @@ Test(store, after_a_flush_there_is_room) {
   }
 }
 
+/* Nothing is sick here: what is written and not synced must not hold the journal until the next sync is due. */
+Test(store, a_full_journal_does_not_wait_for_the_time_of_a_sync) {
+  for (uint32_t journal = 0; journal < 2; journal++) {
+    tks_config config = store_config(TKS_DUAL);
+    config.synchronous = TKS_SYNC_NORMAL;
+    config.sync_interval_ms = 3600000;
+    config.journal = journal;
+    config.journal_bytes = 1 << 20;
+    config.backlog_records = 0;
+    config.queue_policy = TKS_QUEUE_BLOCK;
+    config.block_limit_ms = 10000;
+    config.degraded_retry_ms = 3600000; /* slow is not sick */
+    open_with(&config);
+    for (int i = 0; i < 100000; i++) cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_OK, "put %d", i);
+    tks_store_stats stats = store_stats(store);
+    cr_assert_eq(stats.dropped, 0);
+    store_close(store);
+    store = NULL;
+  }
+}
+
 /* ---- blocking: the sink is held, so that the queue stays full for as long as the test likes */
 
 static _Atomic bool held;
