@@ -84,7 +84,7 @@ mutant(7, "a file is set aside without its log", "persist/layout.c", "    rc = m
 mutant(7, "a closed day stays in WAL mode", "persist/dayfile.c", '"PRAGMA journal_mode=DELETE"', '"SELECT \'delete\'"',
        "unit/dayfile:*/a_sealed_file_stands_alone")
 mutant(7, "close leaves a day that a reader had kept from being sealed", "persist/sqlite_sink.c",
-       "  if (sink->unsealed_count > 0) sweep(sink);\n", "", "unit/sqlite_sink:*/close_seals_what*")
+       "  if (!sink->swept || sink->unsealed_count > 0) sweep(sink);\n", "  if (!sink->swept) sweep(sink);\n", "unit/sqlite_sink:*/close_seals_what*")
 mutant(7, "a day in WAL mode without a log beside it is overlooked", "persist/sqlite_sink.c",
        " && !is_unsealed(sink, days.days[i]) &&\n", " &&\n", "unit/sqlite_sink:*/a_day_that_was_closed_unsealed*")
 
@@ -293,8 +293,8 @@ mutant("journal", "replay without looking at what SQLite has", "persist/sqlite_s
        "r->ts_ns >= end) continue;", "fault/kill:*/sqlite", limit=120)
 mutant("journal", "replay without looking at what a JSON file has", "persist/json_sink.c", "    if (r->seq > last_seq) {",
        "    if (r->seq > 0) {", "fault/kill:*/json", limit=120)
-mutant("journal", "msync is left out", "base/fs.c", "  while (msync((void *)start, (uintptr_t)memory + length - start, MS_SYNC) != 0)\n",
-       "  while (memory == NULL && length > start)\n", "fault/power:*/nothing_durable_is_lost", limit=300)
+mutant("journal", "msync is left out", "base/fs.c", "  while (msync((void *)start, end - start, MS_SYNC) != 0)\n",
+       "  while (memory == NULL && end > start)\n", "fault/power:*/nothing_durable_is_lost", limit=300)
 mutant("journal", "the journal's directory is not synced", "ingest/keeper.c", "  int rc = tks__fs_sync_dir_of(keeper->names.path);\n", "  int rc = 0;\n",
        "fault/power:*/nothing_durable_is_lost", "unit/keeper", env={"TKS_POWER_STATES": "1500"}, limit=600)
 mutant("journal", "the names are not synced", "ingest/keeper.c", "  int rc = tks__name_log_sync(&keeper->names);\n", "  int rc = 0;\n",
