@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/error.h"
+#include "base/forks.h"
 #include "base/fs.h"
 #include "base/memory.h"
 #include "base/utc.h"
@@ -319,6 +320,7 @@ static int take_lock(tks__engine *engine, tks_error *error) {
     engine->lock_fd = -1;
     return tks__fail_errno(error, errnum, "cannot open %s", path);
   }
+  tks__forks_note_lock(engine->lock_fd);
   errnum = tks__fs_lock(engine->lock_fd);
   if (errnum == 0) return TKS_OK;
   if (errnum == EAGAIN || errnum == EACCES)
@@ -328,7 +330,8 @@ static int take_lock(tks__engine *engine, tks_error *error) {
 
 static void release_lock(tks__engine *engine) {
   if (engine->lock_fd < 0) return;
-  /* Explicitly: a forked child may hold the same open file description. */
+  tks__forks_forget_lock(engine->lock_fd);
+  /* Explicitly: a child that is forked just now may hold the same open file description. */
   (void)tks__fs_unlock(engine->lock_fd);
   (void)tks__fs_close(engine->lock_fd);
 }

@@ -1,9 +1,10 @@
-/* other_process DIRECTORY open|write|crash - a store in a process of its own, for the tests that need one.
+/* other_process DIRECTORY open|write|crash|orphan - a store in a process of its own, for the tests that need one.
  *
  *   open   opens the store for writing and closes it; exits with the code, negated
  *   write  opens it and answers "o"; for each byte p or f on its input puts 100 quotes (f: and flushes) and answers
  *          "w"; closes at the end of its input
- *   crash  puts 1,000 quotes and flushes, puts 2,000 more and kills itself */
+ *   crash  puts 1,000 quotes and flushes, puts 2,000 more and kills itself
+ *   orphan puts 100 quotes, forks a child that lives to the end of its input, and kills itself */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,15 @@ static int crash(tks_store *store) {
   return 4;
 }
 
+static int leave_orphan(tks_store *store) {
+  if (put_many(store, 100) != TKS_OK) return 1;
+  char byte;
+  pid_t child = fork();
+  if (child == 0) _exit(read(0, &byte, 1) == 0 ? 0 : 1);
+  if (child > 0) (void)raise(SIGKILL);
+  return 2;
+}
+
 int main(int count, char **arguments) {
   if (count != 3) return 100;
   const char *mode = arguments[2];
@@ -52,5 +62,6 @@ int main(int count, char **arguments) {
   if (code != TKS_OK) return -code;
   if (strcmp(mode, "write") == 0) return serve(store);
   if (strcmp(mode, "crash") == 0) return crash(store);
+  if (strcmp(mode, "orphan") == 0) return leave_orphan(store);
   return -tks_close(store, NULL);
 }

@@ -311,6 +311,23 @@ Test(keeper, a_scan_delays_a_block_and_no_more) {
   cr_assert_eq(stop(), 0);
 }
 
+/* In a full journal, too, room that a scan holds up for a moment is worth waiting for. */
+Test(keeper, a_scan_of_a_full_journal_makes_nobody_think_that_there_is_no_room) {
+  start();
+  cr_assert(wait_until(is_full, NULL));
+  uint32_t side = tks__journal_pin(journal);
+  tks__journal_release(journal, stats().first + journal->slot_mask + 1, tks__journal_tail(journal));
+  for (int i = 0; i < 20; i++) {
+    cr_assert(tks__journal_can_grow(journal), "after %d ms", i);
+    linger_ms(1);
+  }
+  tks__journal_unpin(journal, side);
+  push_many(journal->slot_mask + 1);
+  cr_assert(wait_until(is_full, NULL));
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
 /* ------------------------------------------------------------------- failures */
 
 static _Atomic int failing_op, failing_errno = ENOSPC;
@@ -360,16 +377,52 @@ Test(keeper, a_file_that_cannot_be_made_is_a_loss_of_its_own_and_tried_again) {
 /* What earlier sessions left counts, but for the least that a session needs. */
 Test(keeper, sessions_that_leave_records_share_journal_bytes) {
   config.journal_bytes = 1 << 20;
-  uint64_t most = 0;
-  for (int session = 0; session < 4; session++) {
+  uint64_t most = 0, kept = 0;
+  for (int session = 0; session < 8; session++) {
     start();
     cr_assert(wait_until(is_full, NULL));
     uint64_t count = files(".segment");
     if (session == 0) most = count;
-    cr_assert_leq(count, most + 2 * (uint64_t)session);
-    cr_assert_gt(stop(), 0);
+    cr_assert_leq(count, most + 2, "%llu in session %d", (unsigned long long)count, session);
+    kept = stop();
+    cr_assert_gt(kept, 0);
     forget_names();
   }
+  /* The last ones had no room at all, until the sinks have what was left. */
+  start();
+  cr_assert_eq(stats().recovered, kept);
+  cr_assert_not(try_push(1));
+  uint64_t live = journal->live_from;
+  cr_assert_eq(tks__journal_tail(journal), live);
+  tks__record *records = calloc(kept + 1, sizeof *records);
+  tks__journal_part part;
+  tks__journal_read(journal, stats().first, kept + 1, records, &part);
+  free(records);
+  cr_assert_eq(part.count, kept);
+  cr_assert_eq(part.through, live);
+  cr_assert_eq(part.next_seq, first_seq);
+  cr_assert_eq(tks__journal_lose(journal, 1), first_seq);
+  release_all();
+  push_many(journal->slot_mask + 1);
+  cr_assert_eq(tks__journal_seq_at(journal, live), first_seq + 1);
+  release_all();
+  cr_assert_eq(stop(), 0);
+  cr_assert_eq(files(""), 0);
+}
+
+/* One session may have left more than is allowed now: the next one can do its work all the same. */
+Test(keeper, a_session_behind_a_larger_journal_has_room) {
+  config.journal_bytes = 8 * MIB;
+  config.journal_sync_ms = 0;
+  start();
+  cr_assert(wait_until(is_full, NULL));
+  cr_assert_gt(stop(), 0);
+  forget_names();
+  config.journal_bytes = MIB;
+  start();
+  push_many(2 * (journal->slot_mask + 1));
+  release_all();
+  cr_assert_eq(stop(), 0);
 }
 
 /* The disk is for the sinks first: they cannot catch up on one that the journal has filled. */

@@ -31,7 +31,7 @@ static uint64_t first_seq, next_seq; /* of all that the lane is to see */
 static uint64_t recovered;           /* records */
 static uint64_t holes;
 static uint64_t dropped;
-static uint64_t flush_target;
+static uint64_t flush_target, room_target;
 static bool finished; /* the lane was closed by the test itself */
 
 /* What the lane said was lost. */
@@ -78,7 +78,7 @@ static void set_up(void) {
       .late_close_s = 86400,
   };
   first_seq = next_seq = FIRST_SEQ;
-  recovered = holes = dropped = flush_target = 0;
+  recovered = holes = dropped = flush_target = room_target = 0;
   loss_count = 0;
   finished = false;
   journal_set_up(&journal, BLOCK);
@@ -97,7 +97,8 @@ static void collect(void) {
 }
 
 static tks__lane_order order(bool urgent) {
-  return (tks__lane_order){.now_ns = now_ns, .urgent = urgent, .flush_target = flush_target};
+  return (tks__lane_order){
+      .now_ns = now_ns, .urgent = urgent, .flush_target = flush_target, .room_target = room_target};
 }
 
 static void dispatch(bool urgent) {
@@ -646,6 +647,25 @@ Test(lane, a_flush_makes_it_sync_once_all_of_it_is_written) {
   cr_assert_eq(fake_calls(&tape, FAKE_SYNC), 1);
 }
 
+/* What keeps the journal from having room waits neither for a batch nor for the next sync's time. */
+Test(lane, a_journal_without_room_makes_it_write_and_sync) {
+  config.batch_records = 1000000;
+  config.flush_interval_ms = 1000000;
+  start(false);
+  append(BLOCK + 10);
+  cr_assert_not(step(false));
+  room_target = 2 * BLOCK;
+  cr_assert(step(false));
+  cr_assert_eq(fake_calls(&tape, FAKE_WRITE), 1);
+  cr_assert_eq(fake_calls(&tape, FAKE_SYNC), 0);
+  cr_assert_leq(deadline(), now_ns);
+  cr_assert(step(false));
+  cr_assert_eq(fake_calls(&tape, FAKE_SYNC), 1);
+  cr_assert_eq(tks__lane_released(&lane), tail());
+  append(1);
+  cr_assert_not(step(false), "it has done its part");
+}
+
 Test(lane, a_failed_housekeeping_takes_back_what_was_not_durable) {
   start(false);
   append(10);
@@ -691,6 +711,25 @@ Test(lane, gives_up_its_oldest_and_counts_it) {
   for (uint64_t seq = FIRST_SEQ; seq < next_seq; seq++)
     cr_assert_eq(fake_has(&tape, seq), seq < FIRST_SEQ + 10 || seq >= FIRST_SEQ + BLOCK, "%llu",
                  (unsigned long long)seq);
+}
+
+/* A close that kept records in the journal gave the numbers behind them to the next session. */
+Test(lane, gives_up_what_was_recovered_by_its_own_numbers) {
+  tks__record records[10];
+  for (size_t i = 0; i < 10; i++) records[i] = (tks__record){.seq = next_seq + i, .symbol = 1};
+  journal_add_recovered(&journal, next_seq, records, 10);
+  next_seq += 10;
+  start(true);
+  append(10);
+  skip(2 * BLOCK);
+  cr_assert_eq(loss_count, 1);
+  cr_assert_eq(losses[0].records, 10);
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[0].to_seq, FIRST_SEQ + 9);
+  cr_assert_eq(stats().durable_seq, FIRST_SEQ + 9);
+  cr_assert(step(false));
+  cr_assert_eq(fake_stored(&tape), 10);
+  cr_assert_eq(stats().durable_seq, next_seq - 1);
 }
 
 /* What the worker has in its hands may still be written. */

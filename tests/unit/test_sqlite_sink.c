@@ -505,12 +505,12 @@ Test(sqlite_sink, close_with_a_reader_in_the_way) {
 Test(sqlite_sink, close_seals_what_a_reader_had_kept_from_it) {
   options.max_open_days = 1;
   start();
+  cr_assert_eq(sink->ops->tend(sink, MONDAY, &error), TKS_OK); /* else close looks into every day anyway */
   write_once(RECORDS(0));
   sqlite3 *reader;
   cr_assert_eq(sqlite3_open_v2(path_of(0), &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
   cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM meta;", NULL, NULL, NULL), SQLITE_OK);
   write_once(RECORDS(1));
-  cr_assert_eq(sink->ops->tend(sink, MONDAY + TKS__NS_PER_DAY, &error), TKS_OK);
   cr_assert(beside_exists(0, "-wal"));
   cr_assert_eq(sqlite3_close(reader), SQLITE_OK);
   cr_assert_eq(close_sink(), TKS_OK);

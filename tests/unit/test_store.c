@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -543,6 +545,27 @@ Test(store, after_a_flush_there_is_room) {
   }
 }
 
+/* Nothing is sick here: what is written and not synced must not hold the journal until the next sync is due. */
+Test(store, a_full_journal_does_not_wait_for_the_time_of_a_sync) {
+  for (uint32_t journal = 0; journal < 2; journal++) {
+    tks_config config = store_config(TKS_DUAL);
+    config.synchronous = TKS_SYNC_NORMAL;
+    config.sync_interval_ms = 3600000;
+    config.journal = journal;
+    config.journal_bytes = 1 << 20;
+    config.backlog_records = 0;
+    config.queue_policy = TKS_QUEUE_BLOCK;
+    config.block_limit_ms = 10000;
+    config.degraded_retry_ms = 3600000; /* slow is not sick */
+    open_with(&config);
+    for (int i = 0; i < 100000; i++) cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_OK, "put %d", i);
+    tks_store_stats stats = store_stats(store);
+    cr_assert_eq(stats.dropped, 0);
+    store_close(store);
+    store = NULL;
+  }
+}
+
 /* ---- blocking: the sink is held, so that the queue stays full for as long as the test likes */
 
 static _Atomic bool held;
@@ -697,6 +720,19 @@ Test(store, the_window_of_times) {
 }
 
 /* ---------------------------------------------------------------- restarts */
+
+/* A child that the writer had forked and that outlives it does not keep the next one out. */
+Test(store, a_forked_child_does_not_hold_the_lock_of_a_dead_writer) {
+  process p = process_start("other_process", dir, "orphan");
+  int status;
+  cr_assert_eq(waitpid(p.pid, &status, 0), p.pid);
+  cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  cr_assert_eq(store_stats(store).recovered, 100);
+  (void)close(p.in);
+  (void)close(p.out);
+}
 
 /* A process that dies leaves what was accepted and committed; numbers go on above all that were given out. */
 Test(store, after_a_crash) {

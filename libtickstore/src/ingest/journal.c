@@ -160,6 +160,15 @@ static bool load(const tks__journal *journal, const tks__block *block, uint64_t 
          translate(block->ids, record);
 }
 
+/* The lowest number that a live record can have. There may be no room for one yet. */
+static uint64_t first_live_seq(const tks__journal *journal) {
+  uint64_t first = journal->live_from;
+  /* Before room_end: it only grows, and if there is no block after that, the block's will be no lower. */
+  uint64_t offset = atomic_load_explicit(&journal->offset, memory_order_acquire);
+  bool is_there = first < atomic_load_explicit(&journal->room_end, memory_order_acquire);
+  return first + (is_there ? tks__journal_block(journal, first)->offset : offset);
+}
+
 void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, tks__record *records,
                        tks__journal_part *part) {
   *part = (tks__journal_part){.through = from};
@@ -175,8 +184,7 @@ void tks__journal_read(const tks__journal *journal, uint64_t from, size_t max, t
     part->next_seq = p + block->offset + 1;
   }
   /* The numbers of the empty places at the end of what was recovered may have been given out again. */
-  if (part->through > from && part->through == journal->live_from)
-    part->next_seq = part->through + tks__journal_block(journal, part->through)->offset;
+  if (part->through > from && part->through == journal->live_from) part->next_seq = first_live_seq(journal);
 }
 
 uint64_t tks__journal_holes(const tks__journal *journal, uint64_t from, uint64_t to) {

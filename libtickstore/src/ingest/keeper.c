@@ -180,10 +180,12 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
   if (rc == ENOBUFS) note_most(keeper); /* before can_grow says so */
-  bool could_grow = atomic_exchange_explicit(&journal->can_grow, rc == 0, memory_order_acq_rel);
+  /* A block that all sinks are done with comes back by itself, when the scan or the sync that pins it ends. */
+  bool can_grow = rc == 0 || keeper->pinned;
+  bool could_grow = atomic_exchange_explicit(&journal->can_grow, can_grow, memory_order_acq_rel);
   if (rc == 0) return;
   /* Whoever waits for the next block has to decide anew. */
-  if (could_grow) tks__journal_release_waiters(journal);
+  if (could_grow && !can_grow) tks__journal_release_waiters(journal);
   bool full = rc == ENOBUFS;
   atomic_store_explicit(&journal->loss_cause, full ? TKS_GAP_FULL : TKS_GAP_JOURNAL, memory_order_relaxed);
   if (full) return; /* the sinks' progress makes room */
@@ -499,6 +501,28 @@ static void tell_recovered(const tks__keeper *keeper) {
                    (unsigned long long)r->missing.from_seq, (unsigned long long)r->missing.to_seq);
 }
 
+/* How many of the recovered files are of the last session that left any. */
+static uint64_t left_by_newest(const tks__recovery *recovery) {
+  uint64_t newest = 0, count = 0;
+  for (size_t i = 0; i < recovery->count; i++) {
+    uint64_t session = tks__segment_head(recovery->segments[i].segment)->session;
+    if (session > newest) count = 0;
+    if (session >= newest) {
+      newest = session;
+      count++;
+    }
+  }
+  return count;
+}
+
+/* What there may be of files when others than this session's use up what is allowed: the least that a session needs comes on top. But only
+ * once, or a row of crashes while a sink is sick would take the whole disk, a few files each: where the last one had no more itself,
+ * the sinks have to make room. */
+static uint64_t most_with_recovered(const tks__keeper *keeper, uint64_t by_newest) {
+  uint64_t most = keeper->recovery.count + AHEAD_MIN, bound = keeper->blocks_allowed + AHEAD_MIN;
+  return most > bound && by_newest <= AHEAD_MIN ? bound : most;
+}
+
 static int prepare(tks__keeper *keeper, tks_error *error) {
   choose_sizes(keeper);
   tks__journal *journal = &keeper->journal;
@@ -506,6 +530,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
     return tks__fail(error, TKS_ENOMEM, 0, "out of memory for the journal");
   journal->want_room = want_room;
   journal->want_room_context = keeper;
+  uint64_t by_newest = left_by_newest(&keeper->recovery);
   uint64_t position = place_recovered(keeper);
   tks__journal_begin(journal, position, keeper->options.first_seq);
   keeper->first = keeper->first_position = journal->slot_mask + 1;
@@ -525,7 +550,7 @@ static int prepare(tks__keeper *keeper, tks_error *error) {
   /* In memory what was recovered does not count. Files do, but for the least that a session needs. */
   if (!keeper->in_files) keeper->blocks_max += keeper->recovery.count;
   else if (keeper->blocks_max < keeper->recovery.count + AHEAD_MIN)
-    keeper->blocks_max = keeper->recovery.count + AHEAD_MIN;
+    keeper->blocks_max = most_with_recovered(keeper, by_newest);
   if (!keeper->in_files) {
     keeper->arena_bytes = (size_t)keeper->blocks_max * keeper->segment_bytes;
     keeper->arena = tks__reserve(keeper->arena_bytes);

@@ -122,7 +122,9 @@ void tks__lane_skip(tks__lane *lane, uint64_t position, uint32_t cause) {
     uint64_t from = is_past ? durable->position : lane->floor;
     lane->floor_holes = is_past ? durable->holes : lane->floor_holes;
     lane->floor_holes += tks__journal_holes(journal, from, position);
-    lane->floor_seq = tks__journal_seq_at(journal, position - 1) + 1;
+    uint64_t seq = tks__journal_seq_at(journal, position), behind = tks__journal_seq_at(journal, position - 1) + 1;
+    /* The numbers of the empty places at the end of what was recovered may have been given out again. */
+    lane->floor_seq = seq < behind ? seq : behind;
     lane->floor = position;
   }
   if (!lane->busy) settle_floor(lane, cause);
@@ -317,14 +319,19 @@ static int64_t write_at(const tks__lane *lane, const tks__lane_order *order) {
   if (lane->stopped || from == tail) return INT64_MAX;
   if (lane->gap_ahead) return lane->waiting_since_ns + RECHECK_NS;
   bool now = tail - from >= lane->config->batch_records || order->urgent || from < order->flush_target ||
-             from < lane->options.journal->live_from || lane->attempts > 0;
+             from < order->room_target || from < lane->options.journal->live_from || lane->attempts > 0;
   return now ? 0 : lane->waiting_since_ns + ms(lane->config->flush_interval_ms);
+}
+
+/* What somebody waits for is written, and a sync is all that it lacks. */
+static bool is_wanted(const tks__lane *lane, uint64_t target) {
+  return lane->durable.position < target && lane->written.position >= target;
 }
 
 static int64_t sync_at(const tks__lane *lane, const tks__lane_order *order) {
   if (!has_unsynced(lane)) return INT64_MAX;
   bool nothing_before = order->urgent && (lane->written.position == tail_of(lane) || lane->stopped);
-  bool wanted = lane->durable.position < order->flush_target && lane->written.position >= order->flush_target;
+  bool wanted = is_wanted(lane, order->flush_target) || is_wanted(lane, order->room_target);
   return nothing_before || wanted ? 0 : lane->sync_at_ns;
 }
 

@@ -97,6 +97,7 @@ typedef struct tks__lane_order {
   int64_t now_ns;
   bool urgent;           /* a flush or close waits: write and sync without delay */
   uint64_t flush_target; /* the position that a flush waits for */
+  uint64_t room_target;  /* the one that all have to have durably for the journal to have room again; 0: it has */
 } tks__lane_order;
 
 /* 0 or an errno value. Takes over the sink, in failure too. */

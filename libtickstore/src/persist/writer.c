@@ -172,9 +172,23 @@ static void note_requests(tks__writer *writer, int64_t now_ns) {
   }
 }
 
+/* When the journal cannot grow any more and is half full: the end of its first block. Else what is written and not synced would hold it
+ * for the rest of sync_interval_ms, and be taken for a sink that does not keep up. */
+static uint64_t room_target(const tks__writer *writer) {
+  const tks__journal *journal = writer->journal;
+  if (tks__journal_can_grow(journal)) return 0;
+  uint64_t room_end = atomic_load_explicit(&journal->room_end, memory_order_acquire);
+  uint64_t first = relaxed(&journal->released) & ~journal->slot_mask;
+  return room_end - tail_of(writer) < (room_end - first) / 2 ? first + journal->slot_mask + 1 : 0;
+}
+
 static tks__lane_order order_of(const tks__writer *writer, int64_t now_ns) {
   return (tks__lane_order){
-      .now_ns = now_ns, .urgent = atomic_load(&writer->closing), .flush_target = relaxed(&writer->flush_target)};
+      .now_ns = now_ns,
+      .urgent = atomic_load(&writer->closing),
+      .flush_target = relaxed(&writer->flush_target),
+      .room_target = room_target(writer),
+  };
 }
 
 static void close_handle(uv_handle_t *handle) {
