@@ -418,17 +418,14 @@ static int make_sinks(tks__engine *engine, tks__sink *sinks[TKS__LANES]) {
   return TKS_OK;
 }
 
-static bool note_loss(void *context, const tks__loss *loss) {
+static void note_loss(void *context, const tks__loss *loss) {
   tks__engine *engine = context;
-  if (loss != NULL) tks__gaps_note(engine->gaps, 0, loss);
-  return tks__gaps_write(engine->gaps);
+  tks__gaps_note(engine->gaps, 0, loss);
 }
 
-void tks__store_note_losses(tks__engine *engine) {
-  tks__loss loss;
-  if (engine->journal == NULL || !tks__journal_take_loss(engine->journal, &loss)) return;
-  tks__gaps_note(engine->gaps, 0, &loss);
-  tks__keeper_note(engine->keeper);
+static bool write_losses(void *context) {
+  tks__engine *engine = context;
+  return tks__gaps_write(engine->gaps);
 }
 
 /* An earlier session wrote to a sink that this one does not have: what that lacked of the records in its journal, it may not get. Nobody
@@ -475,6 +472,7 @@ static int start_keeper(tks__engine *engine, tks_error *error) {
       .first_seq = engine->manifest.next_seq,
       .note_left = note_left_out,
       .note_loss = note_loss,
+      .write_losses = write_losses,
       .note_context = engine,
   };
   int code = tks__keeper_start(&options, &engine->keeper, error);

@@ -98,9 +98,6 @@ int tks__store_check(tks_store *store, const tks_quote *quote, tks_error *error)
 void tks__store_prefetch_symbol(const tks_store *store, const tks_quote *quote);
 void tks__store_prefetch_ring(const tks_store *store, const tks_quote *quote);
 
-/* Losses that the keeper has not heard of yet go to the ledger, so that who looks now finds them. */
-void tks__store_note_losses(tks__engine *engine);
-
 void tks__store_stats(tks_store *store, tks_store_stats *stats);
 
 #endif

@@ -480,7 +480,8 @@ int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t capacit
   int code = tks__store_enter(store, &gate, error);
   if (code != TKS_OK) return code;
   tks__engine *engine = store->engine;
-  tks__store_note_losses(engine);
+  /* What the ledger has not heard of yet, so that who looks now finds it. */
+  if (engine->keeper != NULL) tks__keeper_pass_loss(engine->keeper);
   code = tks__gaps_list(&engine->layout, engine->gaps, &engine->symbols.names, since_seq, gaps, capacity, total, error);
   tks__store_leave(gate);
   return code;

@@ -358,7 +358,7 @@ mutant("sinks", "a day is let go unsynced", "persist/sqlite_sink.c",
 mutant("sinks", "a record for one lost day holds up the others", "persist/sqlite_sink.c", "  if (code == TKS_EDAYFILE) {\n    code = set_aside",
        "  if (code == TKS_EDAYFILE && sink->all_suspect) {\n    code = set_aside", "unit/sqlite_sink:*/a_damaged_file_is_set_aside*")
 mutant("sinks", "a loss that could not be noted is forgotten", "ingest/keeper.c",
-       "  if (!noted) atomic_store_explicit(&keeper->loss_pending, true, memory_order_relaxed);\n", "",
+       "  if (!written) atomic_store_explicit(&keeper->loss_pending, true, memory_order_relaxed);\n", "",
        "unit/keeper:*/a_note_that_was_refused*")
 mutant("sinks", "dlclose unmaps the library under its threads", "CMakeLists.txt", "target_link_options(tickstore PRIVATE LINKER:-z,nodelete)\n", "",
        "fault/unloading", limit=200)

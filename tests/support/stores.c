@@ -25,6 +25,12 @@ tks_config store_config(uint32_t backend) {
   return config;
 }
 
+void store_tiny_queue(tks_config *config) {
+  config->journal = 0;
+  config->queue_records = config->batch_records = 16;
+  config->backlog_records = 0;
+}
+
 tks_store *store_open(const char *dir, const tks_config *config) {
   tks_store *store;
   tks_error error;

@@ -16,6 +16,9 @@
 /* Production defaults, but nothing is throttled and retries come soon. */
 tks_config store_config(uint32_t backend);
 
+/* No journal, and a queue that two blocks of 16 records fill. */
+void store_tiny_queue(tks_config *config);
+
 /* These end the test when they fail. */
 tks_store *store_open(const char *dir, const tks_config *config);
 void store_close(tks_store *store);

@@ -315,9 +315,7 @@ Test(cursor, dropped_records_are_not_in_ranges) {
     model_deinit(&expected);
     expected = (model){0};
     tks_config config = store_config(backend);
-    config.journal = 0;
-    config.queue_records = config.batch_records = 16;
-    config.backlog_records = 0;
+    store_tiny_queue(&config);
     config.ring_records = 7;
     open_with(&config);
     size_t dropped = 0;

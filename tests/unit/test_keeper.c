@@ -39,14 +39,20 @@ static size_t noted_count, notes;
 static _Atomic uint64_t noted_records;
 static _Atomic bool refuse_notes;
 
-static bool note_loss(void *context, const tks__loss *loss) {
+static void note_loss(void *context, const tks__loss *loss) {
   (void)context;
   (void)pthread_mutex_lock(&noted_lock);
-  notes++;
-  if (loss != NULL && noted_count < 64) {
+  if (noted_count < 64) {
     noted[noted_count++] = *loss;
     atomic_fetch_add(&noted_records, loss->records);
   }
+  (void)pthread_mutex_unlock(&noted_lock);
+}
+
+static bool write_losses(void *context) {
+  (void)context;
+  (void)pthread_mutex_lock(&noted_lock);
+  notes++;
   (void)pthread_mutex_unlock(&noted_lock);
   return !atomic_load(&refuse_notes);
 }
@@ -79,7 +85,7 @@ static void on_wake(void *context) {
   atomic_fetch_add(&wakes, 1);
 }
 
-static int try_start_noting(bool (*note)(void *context, const tks__loss *loss), tks_error *error) {
+static int try_start_writing(bool (*write)(void *context), tks_error *error) {
   const tks__keeper_options options = {
       .config = &config,
       .log = &silent,
@@ -89,7 +95,8 @@ static int try_start_noting(bool (*note)(void *context, const tks__loss *loss), 
       .symbols = &symbols,
       .sources = &sources,
       .first_seq = first_seq,
-      .note_loss = note,
+      .note_loss = note_loss,
+      .write_losses = write,
   };
   int code = tks__keeper_start(&options, &keeper, error);
   if (code != TKS_OK) return code;
@@ -98,15 +105,15 @@ static int try_start_noting(bool (*note)(void *context, const tks__loss *loss), 
   return code;
 }
 
-static int try_start(tks_error *error) { return try_start_noting(note_loss, error); }
+static int try_start(tks_error *error) { return try_start_writing(write_losses, error); }
 
-static void start_noting(bool (*note)(void *context, const tks__loss *loss)) {
+static void start_writing(bool (*write)(void *context)) {
   tks_error error;
-  int code = try_start_noting(note, &error);
+  int code = try_start_writing(write, &error);
   cr_assert_eq(code, TKS_OK, "%s", error.message);
 }
 
-static void start(void) { start_noting(note_loss); }
+static void start(void) { start_writing(write_losses); }
 
 static uint64_t stop(void) {
   uint64_t kept = 77;
@@ -572,13 +579,13 @@ Test(keeper, a_sync_that_takes_long_promises_no_number_of_a_later_block) {
   cr_assert_eq(stop(), 0);
 }
 
-static bool note_slowly(void *context, const tks__loss *loss) {
+static bool write_slowly(void *context) {
   (void)hang_in_sync(TKS__FS_SYNC, NULL);
-  return note_loss(context, loss);
+  return write_losses(context);
 }
 
 Test(keeper, a_ledger_that_takes_long_keeps_no_room_from_the_producers) {
-  start_noting(note_slowly);
+  start_writing(write_slowly);
   atomic_store(&disk_hangs, true);
   tks__keeper_note(keeper);
   cr_assert(wait_until(is_set, &disk_waited_for));

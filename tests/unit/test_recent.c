@@ -80,9 +80,7 @@ Test(recent, model_dual) { model_rounds(TKS_DUAL); }
  * which the model does not know. */
 Test(recent, dropped_records_are_recent) {
   tks_config config = store_config(TKS_SQLITE);
-  config.journal = 0;
-  config.backlog_records = 0;
-  config.queue_records = config.batch_records = 16;
+  store_tiny_queue(&config);
   config.ring_records = 20;
   open_with(&config);
   size_t dropped = 0;
@@ -104,9 +102,7 @@ Test(recent, dropped_records_are_recent) {
 /* A symbol whose every record was dropped is nowhere on disk, but has a latest quote. */
 Test(recent, a_symbol_that_lives_in_its_ring_only) {
   tks_config config = store_config(TKS_SQLITE);
-  config.journal = 0;
-  config.backlog_records = 0;
-  config.queue_records = config.batch_records = 16;
+  store_tiny_queue(&config);
   open_with(&config);
   bool found = false;
   uint32_t id = 0;

@@ -34,7 +34,12 @@ static tks_error error;
 
 static void set_up(void) { dir = scratch_new(); }
 
+static _Atomic bool held;          /* a sink, in a call */
+static _Atomic bool telling, told; /* a log call is made and does not return until told */
+
 static void tear_down(void) {
+  atomic_store(&held, false);
+  atomic_store(&told, true);
   atomic_store(&tks__fs_fault, NULL);
   atomic_store(&tks__clock_override, NULL);
   (void)allocations_work();
@@ -515,10 +520,8 @@ Test(store, repeats_are_throttled_by_source) {
 /* A drop is no store: what repeats it must not be skipped. */
 Test(store, what_was_dropped_does_not_throttle) {
   tks_config config = store_config(TKS_SQLITE);
-  config.journal = 0;
-  config.backlog_records = 0;
+  store_tiny_queue(&config);
   config.throttle_relative = 0;
-  config.queue_records = config.batch_records = 16;
   open_with(&config);
   int code = TKS_OK;
   double price = 0;
@@ -532,9 +535,7 @@ Test(store, what_was_dropped_does_not_throttle) {
 /* Who was told that all is durable finds room. */
 Test(store, after_a_flush_there_is_room) {
   tks_config config = store_config(TKS_SQLITE);
-  config.journal = 0;
-  config.backlog_records = 0;
-  config.queue_records = config.batch_records = 16;
+  store_tiny_queue(&config);
   open_with(&config);
   for (int round = 0; round < 500; round++) {
     int code = TKS_OK;
@@ -568,8 +569,6 @@ Test(store, a_full_journal_does_not_wait_for_the_time_of_a_sync) {
 
 /* ---- blocking: the sink is held, so that the queue stays full for as long as the test likes */
 
-static _Atomic bool held;
-
 static int hold_opens(tks__fs_op op, const char *path) {
   if (op != TKS__FS_OPEN || path == NULL || strstr(path, ".jsonl") == NULL) return 0;
   while (atomic_load(&held)) linger_ms(1);
@@ -579,9 +578,7 @@ static int hold_opens(tks__fs_op op, const char *path) {
 enum { ROOM = 32 }; /* of a queue of 16: it comes in two blocks of 16 */
 
 static void open_held(tks_config *config) {
-  config->journal = 0;
-  config->queue_records = config->batch_records = 16;
-  config->backlog_records = 0;
+  store_tiny_queue(config);
   config->flush_interval_ms = 1;
   config->degraded_retry_ms = 3600000;
   open_with(config);
@@ -604,6 +601,30 @@ static void *put_one(void *argument) {
 static bool is_blocked(const tks_store_stats *stats, void *context) {
   (void)context;
   return stats->blocked == 1;
+}
+
+static bool is_set(void *context) { return atomic_load((_Atomic bool *)context); }
+
+/* Whoever has just taken a loss out of the journal stays here. */
+static void tell_slowly(void *context, int32_t level, const char *text, size_t length) {
+  (void)context, (void)level, (void)length;
+  if (strstr(text, "records dropped from sequence") == NULL) return;
+  atomic_store(&telling, true);
+  (void)wait_until(is_set, &told);
+}
+
+Test(store, a_loss_is_listed_while_it_is_on_its_way_to_the_ledger) {
+  tks_config config = store_config(TKS_JSON);
+  config.log = tell_slowly;
+  open_held(&config);
+  cr_assert_eq(put_one(NULL), NULL);
+  cr_assert_eq(atomic_load(&done_code), TKS_EQUEUEFULL);
+  cr_assert(wait_until(is_set, &telling));
+  cr_assert_eq(losses(TKS_OK), 1);
+  atomic_store(&told, true);
+  atomic_store(&held, false);
+  store_close(store);
+  store = NULL;
 }
 
 Test(store, a_full_queue_makes_put_wait_for_room) {

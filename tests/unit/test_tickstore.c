@@ -1170,10 +1170,7 @@ Test(tickstore, put_quotes_tells_what_became_of_each) {
 
 Test(tickstore, a_full_queue_drops_and_says_so) {
   tks_config config = store_config(TKS_DUAL);
-  config.journal = 0;
-  config.backlog_records = 0;
-  config.queue_records = 16;
-  config.batch_records = 16;
+  store_tiny_queue(&config);
   config.flush_interval_ms = 3600000;
   config.degraded_retry_ms = 3600000; /* a sink that a busy machine makes slow is not sick */
   open_with(&config);
@@ -1324,9 +1321,7 @@ Test(tickstore, flush_and_close_tell_what_waits_in_the_journal) { fail_to_write(
 
 Test(tickstore, a_sink_without_room_loses_and_says_so) {
   tks_config config = store_config(TKS_DUAL);
-  config.journal = 0;
-  config.backlog_records = 0;
-  config.queue_records = config.batch_records = 16;
+  store_tiny_queue(&config);
   config.close_limit_ms = 50;
   open_with(&config);
   block_sqlite();

@@ -153,9 +153,13 @@ static void set_up(void) {
   for (int i = 0; i < TKS__LANES; i++) fake_tape_init(&tapes[i], FIRST_SEQ);
 }
 
-static bool write_loss(void *context, const tks__loss *loss) {
+static void note_loss(void *context, const tks__loss *loss) {
   (void)context;
-  if (loss != NULL) tks__gaps_note(gaps, 0, loss);
+  tks__gaps_note(gaps, 0, loss);
+}
+
+static bool write_losses(void *context) {
+  (void)context;
   return tks__gaps_write(gaps);
 }
 
@@ -177,7 +181,8 @@ static void start_keeper(void) {
       .symbols = &symbols,
       .sources = &sources,
       .first_seq = first_seq,
-      .note_loss = write_loss,
+      .note_loss = note_loss,
+      .write_losses = write_losses,
   };
   tks_error error = {0};
   cr_assert_eq(tks__keeper_start(&keeper_options, &keeper, &error), TKS_OK, "%s", error.message);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,6 +74,7 @@ struct tks__keeper {
   uint64_t recovered, holes;
   tks__helper maker;
   tks__helper scribe;
+  pthread_mutex_t passing; /* whoever has it sees a loss in the journal or noted, not on its way */
 };
 
 tks__journal *tks__keeper_journal(tks__keeper *keeper) { return &keeper->journal; }
@@ -356,26 +358,34 @@ static void sync_when_due(tks__keeper *keeper, int64_t now_ns) {
 
 /* ----------------------------------------------------------------- losses */
 
+static bool pass_loss(tks__keeper *keeper, tks__loss *loss) {
+  (void)pthread_mutex_lock(&keeper->passing);
+  bool passed = tks__journal_take_loss(&keeper->journal, loss);
+  if (passed) keeper->options.note_loss(keeper->options.note_context, loss);
+  (void)pthread_mutex_unlock(&keeper->passing);
+  return passed;
+}
+
 static void note_losses(tks__keeper *keeper, int64_t now_ns) {
   if (now_ns < keeper->loss_at_ns || keeper->options.note_loss == NULL) return;
   tks__loss loss;
-  bool taken = tks__journal_take_loss(&keeper->journal, &loss);
+  bool passed = pass_loss(keeper, &loss);
   bool pending = atomic_exchange_explicit(&keeper->loss_pending, false, memory_order_acquire);
-  if (!taken && !pending) {
+  if (!passed && !pending) {
     keeper->loss_at_ns = 0;
     return;
   }
-  if (taken)
+  if (passed)
     tks__log_limited(keeper->options.log, &keeper->full_limiter, TKS_LOG_ERROR,
                      "%s: %llu records dropped from sequence %llu on",
                      loss.cause == TKS_GAP_JOURNAL ? "journal could not be extended"
                      : keeper->in_files            ? "journal full"
                                                    : "queue full",
                      (unsigned long long)loss.records, (unsigned long long)loss.from_seq);
-  bool noted = keeper->options.note_loss(keeper->options.note_context, taken ? &loss : NULL);
-  if (!noted) atomic_store_explicit(&keeper->loss_pending, true, memory_order_relaxed);
+  bool written = keeper->options.write_losses(keeper->options.note_context);
+  if (!written) atomic_store_explicit(&keeper->loss_pending, true, memory_order_relaxed);
   /* Often enough to know how it goes on, seldom enough to cost nothing. */
-  keeper->loss_at_ns = now_ns + (noted ? LOSS_NS : RETRY_NS);
+  keeper->loss_at_ns = now_ns + (written ? LOSS_NS : RETRY_NS);
 }
 
 /* ----------------------------------------------------------------- thread */
@@ -412,6 +422,11 @@ static void want_room(void *context) {
 void tks__keeper_note(tks__keeper *keeper) {
   atomic_store_explicit(&keeper->loss_pending, true, memory_order_release);
   tks__helper_nudge(&keeper->scribe);
+}
+
+void tks__keeper_pass_loss(tks__keeper *keeper) {
+  tks__loss loss;
+  if (pass_loss(keeper, &loss)) tks__keeper_note(keeper);
 }
 
 void tks__keeper_arm(tks__keeper *keeper) {
@@ -610,22 +625,30 @@ static void remove_old_names(const tks__keeper *keeper) {
     tks__recovery_remove_names(keeper->options.dir, keeper->recovery.sessions[i]);
 }
 
+static void free_struct(tks__keeper *keeper) {
+  (void)pthread_mutex_destroy(&keeper->passing);
+  tks__free(keeper);
+}
+
 static void free_keeper(tks__keeper *keeper, bool remove_names) {
   tks__journal_deinit(&keeper->journal);
   tks__name_log_deinit(&keeper->names, remove_names);
   tks__recovery_free(&keeper->recovery);
-  tks__free(keeper);
+  free_struct(keeper);
 }
 
-/* Before the threads start, so that one thread at a time notes losses. */
+/* Before the threads start, so that one thread at a time writes losses. */
 static bool note_found(tks__keeper *keeper) {
   const tks__keeper_options *o = &keeper->options;
   const tks__recovery *r = &keeper->recovery;
-  bool noted = true;
-  if (r->torn.records > 0 && o->note_loss != NULL) noted = o->note_loss(o->note_context, &r->torn);
-  if (r->missing.to_seq > 0 && o->note_loss != NULL) noted = o->note_loss(o->note_context, &r->missing) && noted;
-  atomic_init(&keeper->loss_pending, !noted);
-  return noted;
+  bool is_torn = r->torn.records > 0, is_missing = r->missing.to_seq > 0, written = true;
+  if (o->note_loss != NULL && (is_torn || is_missing)) {
+    if (is_torn) o->note_loss(o->note_context, &r->torn);
+    if (is_missing) o->note_loss(o->note_context, &r->missing);
+    written = o->write_losses(o->note_context);
+  }
+  atomic_init(&keeper->loss_pending, !written);
+  return written;
 }
 
 static int note_left(tks__keeper *keeper, tks_error *error) {
@@ -641,16 +664,21 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
   memset(keeper, 0, sizeof *keeper);
   keeper->options = *options;
   keeper->in_files = options->config->journal != 0;
+  int errnum = pthread_mutex_init(&keeper->passing, NULL);
+  if (errnum != 0) {
+    tks__free(keeper);
+    return tks__fail_errno(error, errnum, "cannot create a lock");
+  }
   int code = open_files(keeper, error);
   if (code != TKS_OK) {
-    tks__free(keeper);
+    free_struct(keeper);
     return code;
   }
   code = prepare(keeper, error);
-  bool noted = true;
+  bool written = true;
   if (code == TKS_OK) {
     tell_recovered(keeper);
-    noted = note_found(keeper);
+    written = note_found(keeper);
     code = note_left(keeper, error);
   }
   if (code == TKS_OK) {
@@ -658,7 +686,7 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
     if (rc != 0) code = tks__fail_errno(error, rc, "cannot start a thread");
   }
   if (code == TKS_OK) {
-    if (noted) tks__recovery_discard(&keeper->recovery);
+    if (written) tks__recovery_discard(&keeper->recovery);
     *out = keeper;
     return TKS_OK;
   }
@@ -669,7 +697,7 @@ int tks__keeper_start(const tks__keeper_options *options, tks__keeper **out, tks
   } else {
     tks__name_log_deinit(&keeper->names, true);
     tks__recovery_free(&keeper->recovery);
-    tks__free(keeper);
+    free_struct(keeper);
   }
   return code;
 }

@@ -33,9 +33,11 @@ typedef struct tks__keeper_options {
   /* Called by tks__keeper_start when an earlier session has left `records`, none below from_seq. On failure the keeper does not start, and
    * they stay. May be NULL. */
   int (*note_left)(void *context, uint64_t from_seq, uint64_t records, tks_error *error);
-  /* Called on the scribe's thread to write a loss down, or (NULL) what was noted elsewhere; false: ask again later. */
-  bool (*note_loss)(void *context, const tks__loss *loss);
-  void *note_context; /* of both */
+  /* Called to remember a loss, on the scribe's thread or that of tks__keeper_pass_loss; waits for nothing. */
+  void (*note_loss)(void *context, const tks__loss *loss);
+  /* Called on the scribe's thread to write down what was noted, here or elsewhere; false: ask again later. */
+  bool (*write_losses)(void *context);
+  void *note_context; /* of all three */
 } tks__keeper_options;
 
 /* Recovers what a crash left, prepares the first block and starts the threads. */
@@ -46,8 +48,11 @@ tks__journal *tks__keeper_journal(tks__keeper *keeper);
 /* Writer's loop: there are records that no sink has durably, so the clock of the next sync has to run. */
 void tks__keeper_arm(tks__keeper *keeper);
 
-/* Any thread: something wants to be written down (note_loss with NULL). */
+/* Any thread: something was noted and wants to be written down. */
 void tks__keeper_note(tks__keeper *keeper);
+
+/* Any thread: has the producers' losses so far noted. */
+void tks__keeper_pass_loss(tks__keeper *keeper);
 
 /* After the writer has ended: removes the files of what all sinks have, syncs and keeps the rest. *kept: how many records no sink or
  * not every sink has. */
