@@ -27,7 +27,6 @@ typedef struct sqlite_sink {
   int32_t *suspects; /* days of which a write or sync failed and was not made good */
   size_t suspect_count, suspect_capacity;
   bool all_suspect;  /* there was no memory to note which */
-  bool after_crash;  /* until the first sweep */
   bool swept;        /* at least once */
   int32_t *unsealed; /* days that are not open any more and that a reader kept from being sealed */
   size_t unsealed_count, unsealed_capacity;
@@ -59,7 +58,6 @@ tks__sink *tks__sqlite_sink_new(const tks__sqlite_sink_options *options) {
   sink->base.durable_on_write = options->dayfile.synchronous == TKS_SYNC_FULL;
   sink->options = *options;
   sink->given_seq = options->first_seq - 1;
-  sink->after_crash = options->after_crash;
   return &sink->base;
 }
 
@@ -373,7 +371,7 @@ static void sweep(sqlite_sink *sink) {
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
     if (!has_beside(path, "-wal") && !has_beside(path, "-shm") && !has_beside(path, "-journal") &&
         !is_listed(sink, days.days[i]) && !is_unsealed(sink, days.days[i]) &&
-        !(sink->after_crash && tks__dayfile_in_wal_mode(path)))
+        !(sink->options.after_crash && !sink->swept && tks__dayfile_in_wal_mode(path)))
       continue;
     tks__dayfile *file;
     tks_error error;
@@ -392,7 +390,6 @@ static void sweep(sqlite_sink *sink) {
     else tks__log_limited(o->log, &sink->sweep_limiter, TKS_LOG_WARN, "%s", error.message);
   }
   tks__free(days.days);
-  sink->after_crash = false;
   sink->swept = true;
 }
 

@@ -10,7 +10,7 @@ typedef struct tks__sqlite_sink_options {
   uint64_t first_seq; /* of this session: all lower numbers are earlier sessions' */
   uint32_t max_open_days;
   uint32_t late_close_s; /* a past day is sealed after this long without a record */
-  bool after_crash; /* the last writer did not close the store: the first tend, or close, looks into every day file */
+  bool after_crash; /* the last writer did not close the store: the first tend, or close, looks into all day files */
 } tks__sqlite_sink_options;
 
 /* NULL: no memory. Touches no disk. */
