@@ -87,26 +87,22 @@ static void measure_singles(side *s, size_t burst) {
   if (h.worst > s->all.worst) s->all.worst = h.worst;
 }
 
-static void report_side(const side *s) {
-  char key[64], label[96];
-  (void)snprintf(key, sizeof key, "put_%s_mean", s->key);
-  (void)snprintf(label, sizeof label, "put, %s, mean (groups of %d)", s->label, GROUP);
-  report(key, label, "ns", &s->mean);
-  (void)snprintf(key, sizeof key, "put_%s_median", s->key);
-  (void)snprintf(label, sizeof label, "put, %s, median of groups of %d", s->label, GROUP);
-  report(key, label, "ns", &s->median);
-  (void)snprintf(key, sizeof key, "put_%s_batch", s->key);
-  (void)snprintf(label, sizeof label, "put_quotes of %d, %s, per tick", BATCH, s->label);
-  report(key, label, "ns", &s->batch);
-  (void)snprintf(key, sizeof key, "put_%s_batch_median", s->key);
-  (void)snprintf(label, sizeof label, "put_quotes of %d, %s, per tick, median", BATCH, s->label);
-  report(key, label, "ns", &s->batch_median);
-  for (int i = 0; i < 5; i++) {
-    (void)snprintf(key, sizeof key, "put_%s_%s", s->key, SHARE_KEYS[i]);
-    (void)snprintf(label, sizeof label, "put, %s, %s", s->label, SHARE_LABELS[i]);
-    report(key, label, "ns", &s->quantiles[i]);
-  }
+static void report_of(const side *s, const char *key, const char *call, const char *figure, const series *values) {
+  char whole_key[64], label[96];
+  (void)snprintf(whole_key, sizeof whole_key, "put_%s_%s", s->key, key);
+  (void)snprintf(label, sizeof label, "%s, %s, %s", call, s->label, figure);
+  report(whole_key, label, "ns", values);
 }
+
+static void report_side(const side *s) {
+  report_of(s, "mean", "put", "mean (groups of 64)", &s->mean);
+  report_of(s, "median", "put", "median of groups of 64", &s->median);
+  report_of(s, "batch", "put_quotes of 256", "per tick", &s->batch);
+  report_of(s, "batch_median", "put_quotes of 256", "per tick, median", &s->batch_median);
+  for (int i = 0; i < 5; i++) report_of(s, SHARE_KEYS[i], "put", SHARE_LABELS[i], &s->quantiles[i]);
+}
+
+_Static_assert(GROUP == 64 && BATCH == 256, "the labels say so");
 
 static void report_curve(const side *s) {
   static const double shares[] = {0.01, 0.1,   0.25,  0.5,   0.75,   0.9,    0.95,   0.98,

@@ -1,6 +1,7 @@
 /* rest.c - memory, what a store costs that nobody uses, and opening after a crash. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,56 +27,62 @@ static double cpu_seconds(void) {
          (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-typedef struct footprint {
-  double rings_mb, private_mb; /* with all rings full */
-  double idle_percent;         /* of a processor, afterwards; 0: not asked for */
-} footprint;
-
-static footprint footprint_of(const options *o, uint64_t page_cache_bytes, bool idle) {
-  feed f;
-  tks_config config = feed_config();
-  if (page_cache_bytes != 0) config.page_cache_bytes = page_cache_bytes;
-  double before = private_mb();
-  feed_open(&f, o, &config, 128);
-  feed_fill(&f, 12000);
-  footprint result = {.rings_mb = (double)feed_stats(&f).ring_bytes / 1e6, .private_mb = private_mb() - before};
-  if (idle) {
-    pause_ms(o->quick ? 1200 : 3000); /* what comes after a flush is done */
-    double cpu = cpu_seconds();
-    int64_t started = now_ns();
-    pause_ms(o->quick ? 1000 : 5000);
-    result.idle_percent = (cpu_seconds() - cpu) / seconds_since(started) * 100;
-  }
-  feed_end(&f);
-  return result;
-}
-
-/* In a process of its own: what an earlier store gave back, this one's allocator might still have. */
-static footprint footprint_in_child(const options *o, uint64_t page_cache_bytes, bool idle) {
-  footprint result;
-  int ends[2], status = 0;
-  if (pipe(ends) != 0) die("cannot make a pipe");
+/* Work in a process of its own, which ends with it as it stands: nothing is closed. */
+static void run_in_child(void (*work)(void *context), void *context) {
   (void)fflush(NULL);
   pid_t child = fork();
   if (child == 0) {
-    result = footprint_of(o, page_cache_bytes, idle);
-    _exit(write(ends[1], &result, sizeof result) == (ssize_t)sizeof result ? 0 : 1);
+    work(context);
+    _exit(0);
   }
-  (void)close(ends[1]);
-  bool got = child > 0 && read(ends[0], &result, sizeof result) == (ssize_t)sizeof result;
-  (void)close(ends[0]);
-  if (child < 0 || waitpid(child, &status, 0) != child || status != 0 || !got) die("the measuring process failed");
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) die("a process of the bench's own failed");
+}
+
+typedef struct footprint {
+  const options *options;
+  uint64_t page_cache_bytes; /* 0: the default */
+  /* With all rings full, and afterwards the share of a processor while nobody uses the store. */
+  double rings_mb, private_mb, idle_percent;
+} footprint;
+
+static void take_footprint(void *context) {
+  footprint *p = context;
+  feed f;
+  tks_config config = feed_config();
+  if (p->page_cache_bytes != 0) config.page_cache_bytes = p->page_cache_bytes;
+  double before = private_mb();
+  feed_open(&f, p->options, &config, 128);
+  feed_fill(&f, 12000);
+  p->rings_mb = (double)feed_stats(&f).ring_bytes / 1e6;
+  p->private_mb = private_mb() - before;
+  pause_ms(p->options->quick ? 1200 : 3000); /* what comes after a flush is done */
+  double cpu = cpu_seconds();
+  int64_t started = now_ns();
+  pause_ms(p->options->quick ? 1000 : 5000);
+  p->idle_percent = (cpu_seconds() - cpu) / seconds_since(started) * 100;
+  feed_end(&f);
+}
+
+/* In a child: what an earlier store gave back, this process's allocator might still have. */
+static footprint footprint_of(const options *o, uint64_t page_cache_bytes) {
+  footprint *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) die("out of memory");
+  *shared = (footprint){.options = o, .page_cache_bytes = page_cache_bytes};
+  run_in_child(take_footprint, shared);
+  footprint result = *shared;
+  (void)munmap(shared, sizeof *shared);
   return result;
 }
 
 static void memory_and_idleness(const options *o) {
   series rings = {.count = 0}, all = {.count = 0}, small = {.count = 0}, idle = {.count = 0};
   for (int run = 0; run < (o->runs < 3 ? o->runs : 3); run++) {
-    footprint usual = footprint_in_child(o, 0, true);
+    footprint usual = footprint_of(o, 0);
     series_add(&rings, usual.rings_mb);
     series_add(&all, usual.private_mb);
     series_add(&idle, usual.idle_percent);
-    series_add(&small, footprint_in_child(o, 1 << 20, false).private_mb);
+    series_add(&small, footprint_of(o, 1 << 20).private_mb);
   }
   report("memory_rings", "rings, 128 full ones of 10,000", "MB", &rings);
   report("memory_resident", "private memory of the whole store then", "MB", &all);
@@ -83,20 +90,19 @@ static void memory_and_idleness(const options *o) {
   report("idle_cpu", "processor time of a store that nobody uses", "%", &idle);
 }
 
-/* A process that puts so many and dies: nothing is written but the journal. */
-static void crash(const char *path, uint64_t records) {
-  (void)fflush(NULL);
-  pid_t child = fork();
-  if (child == 0) {
-    feed f;
-    tks_config config = feed_config();
-    feed_config_asleep(&config);
-    feed_reopen(&f, path, &config, 128);
-    feed_put_many(&f, records);
-    _exit(0);
-  }
-  int status = 0;
-  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) die("the process that was to crash failed");
+typedef struct crash {
+  const char *path;
+  uint64_t records;
+} crash;
+
+/* Puts so many, for a process that then dies: nothing is written but the journal. */
+static void put_and_leave(void *context) {
+  const crash *c = context;
+  feed f;
+  tks_config config = feed_config();
+  feed_config_asleep(&config);
+  feed_reopen(&f, c->path, &config, 128);
+  feed_put_many(&f, c->records);
 }
 
 static void recovery(const options *o, int runs, uint64_t records, const char *key, const char *name) {
@@ -105,7 +111,7 @@ static void recovery(const options *o, int runs, uint64_t records, const char *k
   for (int run = 0; run < (o->runs < runs ? o->runs : runs); run++) {
     char path[512];
     scratch_make(o, path);
-    crash(path, records);
+    run_in_child(put_and_leave, &(crash){.path = path, .records = records});
     feed f;
     tks_config config = feed_config();
     int64_t started = now_ns();
