@@ -2,12 +2,16 @@
 
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 static sqlite3_vfs watching;
 static sqlite3_vfs *real;
 static _Atomic uint64_t wal_syncs, db_syncs;
 static _Atomic uint64_t wal_failures;
+static void (*when_gone)(void);
+static _Atomic bool wal_is_gone;
 
 /* The real VFS has a table of methods for each way of locking; each gets a copy with another xSync. */
 enum { TABLES = 8 };
@@ -50,6 +54,27 @@ static int watched_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, 
   return rc;
 }
 
+static bool is_wal(const char *name) {
+  size_t length = name == NULL ? 0 : strlen(name);
+  return length > 4 && strcmp(name + length - 4, "-wal") == 0;
+}
+
+static int watched_delete(sqlite3_vfs *vfs, const char *name, int sync_directory) {
+  (void)vfs;
+  if (is_wal(name)) atomic_store(&wal_is_gone, true);
+  return real->xDelete(real, name, sync_directory);
+}
+
+static int watched_access(sqlite3_vfs *vfs, const char *name, int flags, int *out) {
+  (void)vfs;
+  if (when_gone != NULL && is_wal(name) && atomic_exchange(&wal_is_gone, false)) {
+    void (*call)(void) = when_gone;
+    when_gone = NULL;
+    call();
+  }
+  return real->xAccess(real, name, flags, out);
+}
+
 void sync_vfs_install(void) {
   if (real != NULL) return;
   real = sqlite3_vfs_find(NULL);
@@ -57,9 +82,16 @@ void sync_vfs_install(void) {
   watching.zName = "watching";
   watching.szOsFile = real->szOsFile + 16;
   watching.xOpen = watched_open;
+  watching.xDelete = watched_delete;
+  watching.xAccess = watched_access;
   if (sqlite3_vfs_register(&watching, 1) != SQLITE_OK) abort();
 }
 
 uint64_t sync_vfs_wal_syncs(void) { return atomic_load(&wal_syncs); }
 uint64_t sync_vfs_db_syncs(void) { return atomic_load(&db_syncs); }
 void sync_vfs_fail_wal(uint64_t count) { atomic_store(&wal_failures, count); }
+
+void sync_vfs_when_wal_is_gone(void (*call)(void)) {
+  atomic_store(&wal_is_gone, false);
+  when_gone = call;
+}

@@ -661,6 +661,51 @@ Test(dayfile, a_reader_in_the_way_puts_the_seal_off) {
   cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), 20);
 }
 
+static int readers_in_between;
+
+static void read_in_between(void) {
+  sqlite3 *db;
+  readers_in_between++;
+  cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, "SELECT value FROM meta", NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+  cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+  cr_assert(beside_exists("-wal"), "this is what it is about");
+}
+
+/* SQLite lets others at the file for a moment between the removal of the log and the header that says so. Who reads then begins a new
+ * log, which nobody would remove. */
+Test(dayfile, a_reader_that_comes_while_it_is_sealed_leaves_no_log) {
+  sync_vfs_install();
+  for (int readers = 1; readers <= 2; readers++) {
+    open_day();
+    cr_assert_eq(write_run("X", (uint64_t)readers * 10, 10), TKS_OK);
+    sync_vfs_when_wal_is_gone(read_in_between);
+    seal();
+    cr_assert_eq(readers_in_between, readers);
+    cr_assert_not(beside_exists("-wal"));
+    cr_assert_not(beside_exists("-shm"));
+    cr_assert_not(tks__dayfile_in_wal_mode(path));
+    cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), readers * 10);
+  }
+}
+
+/* Whoever reads a sealed file keeps it from being written in WAL mode for as long. */
+Test(dayfile, a_reader_in_the_way_puts_the_opening_off) {
+  open_day();
+  cr_assert_eq(write_run("X", 1, 10), TKS_OK);
+  seal();
+  sqlite3_stmt *statement = query("SELECT id FROM ticks");
+  cr_assert_eq(sqlite3_step(statement), SQLITE_ROW);
+  options.busy_timeout_ms = 1;
+  cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_ETIMEOUT);
+  cr_assert_null(file);
+  (void)sqlite3_finalize(statement);
+  close_reader();
+  open_day();
+  cr_assert_eq(write_run("X", 11, 10), TKS_OK);
+  seal();
+}
+
 Test(dayfile, a_discarded_file_keeps_what_was_committed) {
   open_day();
   cr_assert_eq(write_run("X", 1, 10), TKS_OK);

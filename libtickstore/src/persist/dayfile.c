@@ -1,7 +1,6 @@
 #include "persist/dayfile.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -32,6 +31,7 @@ static const char *const SCHEMA =
 
 /* How long a write waits for readers that make the log grow beyond its limit. */
 #define LOG_WAIT_MS 2000
+#define SEAL_TRIES 3
 
 enum {
   FIND_SYMBOL,
@@ -246,7 +246,8 @@ static int enter_wal_mode(tks__dayfile *file, tks_error *error) {
   int rc = sqlite3_prepare_v2(file->db, "PRAGMA journal_mode=WAL", -1, &statement, NULL);
   if (rc == SQLITE_OK) rc = sqlite3_step(statement);
   bool wal = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
-  int finalized = sqlite3_finalize(statement);
+  int finalized = sqlite3_finalize(statement); /* here the change is committed */
+  if (wal && finalized != SQLITE_OK) return fail(file, finalized, "cannot use write-ahead logging on", error);
   if (wal) return TKS_OK;
   if (rc == SQLITE_ROW) return tks__fail(error, TKS_EIO, finalized, "cannot use write-ahead logging on %s", file->path);
   return fail(file, rc, "cannot use write-ahead logging on", error);
@@ -505,15 +506,17 @@ void tks__dayfile_discard(tks__dayfile *file) {
 
 bool tks__dayfile_in_wal_mode(const char *path) {
   unsigned char versions[2] = {0}; /* to write and to read the file, at byte 18: 1 rollback journal, 2 WAL */
-  size_t got = 0;
-  int fd;
-  if (tks__fs_open(path, O_RDONLY, 0, &fd) != 0) return false;
-  int errnum = tks__fs_read_some(fd, versions, sizeof versions, 18, &got);
-  (void)tks__fs_close(fd);
-  return errnum == 0 && got == sizeof versions && versions[1] == 2;
+  /* By SQLite's own hand: to close a file that a reader of this process has open takes that reader's locks away. */
+  sqlite3 *db = NULL;
+  sqlite3_file *opened = NULL;
+  int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+  if (rc == SQLITE_OK) rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &opened);
+  if (rc == SQLITE_OK) rc = opened->pMethods->xRead(opened, versions, sizeof versions, 18);
+  (void)sqlite3_close_v2(db);
+  return rc == SQLITE_OK && versions[1] == 2;
 }
 
-bool tks__dayfile_seal(tks__dayfile *file) {
+static bool leave_wal_mode(tks__dayfile *file) {
   const tks__dayfile_options *o = file->options;
   if (o->release_readers != NULL) o->release_readers(o->release_context, file->day);
   /* Not worth waiting for: a reader in the way will be gone at the next try. */
@@ -528,11 +531,23 @@ bool tks__dayfile_seal(tks__dayfile *file) {
     sealed = strcmp((const char *)sqlite3_column_text(statement, 0), "delete") == 0;
   /* Here the change is committed, and may fail: a journal that could not be deleted undoes it, and no reader gets past it. */
   sealed = sqlite3_finalize(statement) == SQLITE_OK && sealed;
-  if (!sealed) {
-    (void)sqlite3_exec(file->db, "SELECT value FROM meta", NULL, NULL, NULL); /* plays such a journal back */
-    (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
-    return false;
-  }
+  if (!sealed) (void)sqlite3_exec(file->db, "SELECT value FROM meta", NULL, NULL, NULL); /* plays such a journal back */
+  (void)sqlite3_busy_timeout(file->db, (int)o->busy_timeout_ms);
+  return sealed;
+}
+
+static bool has_log(const tks__dayfile *file) {
+  return tks__layout_has_beside(file->path, "-wal") || tks__layout_has_beside(file->path, "-shm");
+}
+
+bool tks__dayfile_seal(tks__dayfile *file) {
+  const tks__dayfile_options *o = file->options;
+  bool sealed = leave_wal_mode(file);
+  /* SQLite removes the log and lets others at the file for a moment before its header says so. Who reads just then begins a new log,
+   * an empty one, which only a file in WAL mode gets rid of. */
+  for (int i = 0; i < SEAL_TRIES && sealed && has_log(file); i++)
+    sealed = enter_wal_mode(file, NULL) != TKS_OK || leave_wal_mode(file);
+  if (!sealed) return false;
   /* SQLite does not sync the removal of the journal by which it left WAL mode: after a power loss it could be back, and
    * would keep readers out until somebody writes this day. */
   int errnum = tks__fs_sync_dir_of(file->path);

@@ -219,11 +219,17 @@ int tks__layout_list_json_days(const tks__layout *layout, const char *symbol, si
   return finish(&c);
 }
 
-/* ------------------------------------------------------------ damaged files */
+/* ------------------------------------------------------------ files beside */
 
 static int beside(const char *path, const char *suffix, char out[TKS__PATH_MAX]) {
   int n = snprintf(out, TKS__PATH_MAX, "%s%s", path, suffix);
   return n < 0 || n >= TKS__PATH_MAX ? ENAMETOOLONG : 0;
+}
+
+bool tks__layout_has_beside(const char *path, const char *suffix) {
+  char other[TKS__PATH_MAX];
+  int64_t size;
+  return beside(path, suffix, other) == 0 && tks__fs_size(other, &size) == 0;
 }
 
 static int free_name(const char *path, char aside[TKS__PATH_MAX]) {
@@ -267,7 +273,5 @@ int tks__layout_set_aside(const char *path, char aside[TKS__PATH_MAX]) {
 
 bool tks__layout_has_damaged(const char *path) {
   /* The first one set aside has number 1; asked on every day that is read, so one look must do. */
-  char first[TKS__PATH_MAX];
-  int64_t size;
-  return beside(path, DAMAGED "1", first) == 0 && tks__fs_size(first, &size) == 0;
+  return tks__layout_has_beside(path, DAMAGED "1");
 }

@@ -59,6 +59,9 @@ int tks__layout_list_json_days(const tks__layout *layout, const char *symbol, si
  * Takes a -wal and a -journal along. Returns 0 or an errno value. */
 int tks__layout_set_aside(const char *path, char aside[TKS__PATH_MAX]);
 
+/* Whether there is a file of this name with a suffix, such as "-wal". */
+bool tks__layout_has_beside(const char *path, const char *suffix);
+
 /* Whether a damaged file was set aside for this path. */
 bool tks__layout_has_damaged(const char *path);
 

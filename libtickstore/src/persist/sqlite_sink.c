@@ -351,13 +351,6 @@ static int sink_sync(tks__sink *base, tks_error *error) {
 
 /* ---------------------------------------------------------------- tend */
 
-static bool has_beside(const char *path, const char *suffix) {
-  char beside[TKS__PATH_MAX + 16];
-  int64_t size;
-  (void)snprintf(beside, sizeof beside, "%s%s", path, suffix);
-  return tks__fs_size(beside, &size) == 0;
-}
-
 /* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them, and those that were let go
  * after a failure and got nothing since: SQLite may have removed their log, but they are still in WAL mode. So is a file of which
  * a crash interrupted the sealing between the one and the other; only its header tells. */
@@ -369,8 +362,9 @@ static void sweep(sqlite_sink *sink) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
-    if (!has_beside(path, "-wal") && !has_beside(path, "-shm") && !has_beside(path, "-journal") &&
-        !is_listed(sink, days.days[i]) && !is_unsealed(sink, days.days[i]) &&
+    if (!tks__layout_has_beside(path, "-wal") && !tks__layout_has_beside(path, "-shm") &&
+        !tks__layout_has_beside(path, "-journal") && !is_listed(sink, days.days[i]) &&
+        !is_unsealed(sink, days.days[i]) &&
         !(sink->options.after_crash && !sink->swept && tks__dayfile_in_wal_mode(path)))
       continue;
     tks__dayfile *file;
