@@ -351,9 +351,16 @@ static int sink_sync(tks__sink *base, tks_error *error) {
 
 /* ---------------------------------------------------------------- tend */
 
-/* Seals the day files that a crash, or a reader in the way, left with a log or a journal beside them, and those that were let go
- * after a failure and got nothing since: SQLite may have removed their log, but they are still in WAL mode. So is a file of which
- * a crash interrupted the sealing between the one and the other; only its header tells. */
+/* A crash, or a reader in the way, leaves a log or a journal beside a day file. One that was let go after a failure and got nothing
+ * since is in WAL mode, though SQLite may have removed its log. So is a file of which a crash interrupted the sealing between the
+ * one and the other; only its header tells. */
+static bool may_be_unsealed(const sqlite_sink *sink, int32_t day, const char *path) {
+  return tks__layout_has_beside(path, "-wal") || tks__layout_has_beside(path, "-shm") ||
+         tks__layout_has_beside(path, "-journal") || is_listed(sink, day) || is_unsealed(sink, day) ||
+         (sink->options.after_crash && !sink->swept && tks__dayfile_in_wal_mode(path));
+}
+
+/* Seals what is not open and not sealed. */
 static void sweep(sqlite_sink *sink) {
   const tks__dayfile_options *o = &sink->options.dayfile;
   tks__days days;
@@ -362,11 +369,7 @@ static void sweep(sqlite_sink *sink) {
     char path[TKS__PATH_MAX];
     tks__layout_day_file(o->layout, days.days[i], path);
     if (index_of(sink, days.days[i]) < sink->open_count) continue;
-    if (!tks__layout_has_beside(path, "-wal") && !tks__layout_has_beside(path, "-shm") &&
-        !tks__layout_has_beside(path, "-journal") && !is_listed(sink, days.days[i]) &&
-        !is_unsealed(sink, days.days[i]) &&
-        !(sink->options.after_crash && !sink->swept && tks__dayfile_in_wal_mode(path)))
-      continue;
+    if (!may_be_unsealed(sink, days.days[i], path)) continue;
     tks__dayfile *file;
     tks_error error;
     bool opened = tks__dayfile_open(o, days.days[i], &file, &error) == TKS_OK;
