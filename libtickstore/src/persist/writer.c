@@ -124,7 +124,6 @@ static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t fro
   tks__log_write(writer->options.log, TKS_LOG_ERROR, "%s: %llu records lost to this sink (sequence %llu to %llu): %s",
                  name_of(sink), (unsigned long long)records, (unsigned long long)loss.from_seq,
                  (unsigned long long)loss.to_seq, tks__gap_cause_name(cause));
-  if (writer->options.gaps == NULL) return;
   tks__gaps_note(writer->options.gaps, sink, &loss);
   tks__keeper_note(writer->options.keeper);
 }
