@@ -294,6 +294,7 @@ Test(fs, every_operation_can_be_made_to_fail) {
   size_t got;
   int64_t size;
   uint64_t left, total;
+  tks__fs_stamp stamp;
   tks__fs_names names;
   cr_assert_eq(tks__fs_open(at("a"), O_RDWR | O_CREAT, 0666, &fd), 0);
   cr_assert_eq(tks__fs_room(scratch, &left, &total), 0);
@@ -310,6 +311,7 @@ Test(fs, every_operation_can_be_made_to_fail) {
   cr_assert_eq(tks__fs_read_some(fd, &byte, 1, 0, &got), ENOSPC);
   cr_assert_eq(tks__fs_size(at("a"), &size), ENOSPC);
   cr_assert_eq(tks__fs_room(scratch, &left, &total), ENOSPC);
+  cr_assert_eq(tks__fs_stamp_of(at("a"), &stamp), ENOSPC);
   failing = TKS__FS_TRUNCATE;
   cr_assert_eq(tks__fs_truncate(fd, 0), ENOSPC);
   failing = TKS__FS_SYNC;

@@ -521,6 +521,8 @@ Test(gaps, what_is_found_again_is_one_row) {
   }
   note(0, 5, 9, TKS_GAP_BACKEND);
   cr_assert_eq(list(), 2, "found as well, for another reason");
+  note(TKS_JSON, 5, 9, TKS_GAP_BACKEND);
+  cr_assert_eq(list(), 3, "or by another sink");
 }
 
 Test(gaps, a_ledger_of_the_older_form_goes_on) {

@@ -91,6 +91,17 @@ Test(json_line, escapes_names_and_keeps_negative_zero) {
   cr_assert_str_eq(out, "a\\u000a\\u001f\\\"");
 }
 
+/* A size that is left out reads as 0, which is not the same. */
+Test(json_line, a_size_of_negative_zero_is_kept) {
+  tks__record r = plain;
+  r.bid_size = -0.0;
+  char line[TKS__JSON_LINE_MAX];
+  size_t length = format(&r, "A", "B", line);
+  tks__json_fields f;
+  cr_assert(tks__json_line_parse(line, length, &f));
+  cr_assert(signbit(f.record.bid_size) && !signbit(f.record.ask_size), "%.*s", (int)length, line);
+}
+
 Test(json_line, the_longest_line_fits) {
   char name[TKS_NAME_MAX + 1], broker[6 * TKS_NAME_MAX + 1], line[TKS__JSON_LINE_MAX];
   memset(name, '"', TKS_NAME_MAX);

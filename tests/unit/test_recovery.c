@@ -301,6 +301,8 @@ static void note_line(void *context, int32_t level, const char *message, size_t 
   if (level == TKS_LOG_WARN) (void)snprintf(told, sizeof told, "%.*s", (int)length, message);
 }
 
+static int fail_looks(tks__fs_op op, const char *path) { return op == TKS__FS_READ && path != NULL ? EIO : 0; }
+
 Test(recovery, a_file_without_a_byte_is_told) {
   write_file(file("1-7.segment"), "", 0);
   const tks__log log = {.write = note_line, .level = TKS_LOG_WARN};
@@ -309,6 +311,10 @@ Test(recovery, a_file_without_a_byte_is_told) {
   cr_assert_eq(tks__recovery_load(&options, &recovery, NULL), TKS_OK);
   cr_assert_not_null(strstr(told, "1-7.segment is empty"), "%s", told);
   cr_assert_not(path_exists(file("1-7.segment")));
+  write_file(file("1-8.segment"), "", 0);
+  atomic_store(&tks__fs_fault, fail_looks);
+  cr_assert_eq(tks__recovery_load(&options, &recovery, NULL), TKS_OK);
+  cr_assert_null(strstr(told, "1-8.segment"), "nobody knows that it was");
 }
 
 Test(recovery, free_and_recordless_files_go_once_the_loss_is_noted) {
