@@ -236,10 +236,18 @@ Test(json_line, no_part_of_a_line_is_a_line) {
 /* In an order that is not ours, so that fields are looked for by name. */
 Test(json_line, each_field_may_be_missing_or_not) {
   enum { FIELDS = 12, REQUIRED = 8 };
-  static const char *const fields[FIELDS] = {"\"seq\":9",           "\"broker_id\":\"b\"", "\"symbol\":\"S\"",
-                                             "\"bid\":1.5",         "\"ask\":1.75",        "\"spread\":0.25",
-                                             "\"timestamp\":" TIME, "\"lp\":\"L\"",        "\"bid_size\":2",
-                                             "\"ask_size\":3",      "\"recv_ns\":-4",      "\"flags\":65536"};
+  static const char *const fields[FIELDS] = {"\"seq\":9",
+                                             "\"broker_id\":\"b\"",
+                                             "\"symbol\":\"S\"",
+                                             "\"bid\":1.5",
+                                             "\"ask\":1.75",
+                                             "\"spread\":0.25",
+                                             "\"timestamp\":\"2026-01-19T11:51:51Z\"",
+                                             "\"lp\":\"L\"",
+                                             "\"bid_size\":2",
+                                             "\"ask_size\":3",
+                                             "\"recv_ns\":-4",
+                                             "\"flags\":65536"};
   for (int missing = 0; missing <= FIELDS; missing++) {
     char line[TKS__JSON_LINE_MAX] = "{\"more\":0";
     for (int i = 0; i < FIELDS; i++) {
