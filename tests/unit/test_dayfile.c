@@ -848,6 +848,13 @@ Test(dayfile, other_tables) {
   error = (tks_error){0};
   cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EDAYFILE, "our names, other columns: %d %s",
                error.code, error.message);
+  run_sql("DROP TABLE ticks; CREATE VIEW ticks AS SELECT 1;");
+  must_refuse(TKS_EDAYFILE, "all of our names");
+  run_sql("DROP TABLE meta; CREATE TABLE meta(key, value); INSERT INTO meta VALUES('day', NULL);");
+  must_refuse(TKS_EDAYFILE, "no day");
+  run_sql("UPDATE meta SET value = '" DAY "';");
+  cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EDAYFILE, "and our day");
+  cr_assert_not_null(strstr(error.message, "not a day file"), "%s", error.message);
 }
 
 Test(dayfile, another_application) {
@@ -1027,6 +1034,36 @@ Test(dayfile, a_sync_that_fails) {
   cr_assert_not_null(strstr(error.message, path), "%s", error.message);
 }
 
+/* What is in the log alone is not copied past a reader that needs the file as it was. */
+Test(dayfile, a_reader_keeps_the_log_from_being_copied) {
+  options.synchronous = TKS_SYNC_NORMAL;
+  open_day();
+  cr_assert_eq(write_run("X", 1, 10), TKS_OK);
+  sqlite3_stmt *statement = query("SELECT seq FROM quote");
+  cr_assert_eq(sqlite3_step(statement), SQLITE_ROW);
+  cr_assert_eq(write_run("X", 11, 10), TKS_OK);
+  cr_assert_eq(tks__dayfile_settle(file, &error), TKS_ETIMEOUT);
+  cr_assert_not_null(strstr(error.message, "a reader"), "%s", error.message);
+  (void)sqlite3_finalize(statement);
+  close_reader();
+  cr_assert_eq(tks__dayfile_settle(file, &error), TKS_OK, "%s", error.message);
+}
+
+Test(dayfile, sqlites_errors_have_codes_of_ours) {
+  static const struct {
+    int rc, code;
+  } cases[] = {
+      {SQLITE_FULL, TKS_EDISKFULL},   {SQLITE_NOMEM, TKS_ENOMEM},        {SQLITE_CONSTRAINT_UNIQUE, TKS_EDAYFILE},
+      {SQLITE_CORRUPT, TKS_EDAYFILE}, {SQLITE_NOTADB, TKS_EDAYFILE},     {SQLITE_BUSY_SNAPSHOT, TKS_ETIMEOUT},
+      {SQLITE_LOCKED, TKS_ETIMEOUT},  {SQLITE_INTERRUPT, TKS_EDEADLINE}, {SQLITE_IOERR_READ, TKS_EIO},
+      {SQLITE_CANTOPEN, TKS_EIO}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    cr_assert_eq(tks__sqlite_fail(NULL, cases[i].rc, "cannot read", "PATH", &error), cases[i].code, "%d", cases[i].rc);
+    cr_assert_eq(error.detail, cases[i].rc);
+    cr_assert_not_null(strstr(error.message, "cannot read PATH: "), "%s", error.message);
+  }
+}
+
 /* The same number twice is refused by the key, and nothing of its transaction is kept. */
 Test(dayfile, a_failed_transaction_leaves_nothing) {
   open_day();
@@ -1089,6 +1126,10 @@ Test(dayfile, no_directory_for_it) {
   cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EDISKFULL);
   failing_op = TKS__FS_SYNC;
   cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EDISKFULL, "%s", error.message);
+  failing_op = TKS__FS_RENAME;
+  cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EDISKFULL, "%s", error.message);
+  cr_assert_not(path_exists(path));
+  cr_assert_not(beside_exists(".new"));
   atomic_store(&tks__fs_fault, NULL);
   open_day();
   cr_assert_eq(write_run("X", 1, 1), TKS_OK);

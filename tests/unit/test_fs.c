@@ -293,8 +293,13 @@ Test(fs, every_operation_can_be_made_to_fail) {
   char byte = 0;
   size_t got;
   int64_t size;
+  uint64_t left, total;
+  tks__fs_stamp stamp;
   tks__fs_names names;
   cr_assert_eq(tks__fs_open(at("a"), O_RDWR | O_CREAT, 0666, &fd), 0);
+  cr_assert_eq(tks__fs_room(scratch, &left, &total), 0);
+  cr_assert_leq(left, total);
+  cr_assert_eq(tks__fs_room(at("nothing"), &left, &total), ENOENT);
   atomic_store(&tks__fs_fault, fail_one_kind);
   int other;
   failing = TKS__FS_OPEN;
@@ -305,6 +310,8 @@ Test(fs, every_operation_can_be_made_to_fail) {
   failing = TKS__FS_READ;
   cr_assert_eq(tks__fs_read_some(fd, &byte, 1, 0, &got), ENOSPC);
   cr_assert_eq(tks__fs_size(at("a"), &size), ENOSPC);
+  cr_assert_eq(tks__fs_room(scratch, &left, &total), ENOSPC);
+  cr_assert_eq(tks__fs_stamp_of(at("a"), &stamp), ENOSPC);
   failing = TKS__FS_TRUNCATE;
   cr_assert_eq(tks__fs_truncate(fd, 0), ENOSPC);
   failing = TKS__FS_SYNC;

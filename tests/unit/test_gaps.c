@@ -91,6 +91,7 @@ Test(gaps, nothing_lost_nothing_there) {
   fail_allocations();
   cr_assert_null(tks__gaps_new(&layout, &symbols, &silent));
   (void)allocations_work();
+  tks__gaps_free(NULL);
 }
 
 Test(gaps, rows_are_listed_before_and_after_they_are_written) {
@@ -210,15 +211,26 @@ Test(gaps, too_many_unwritten_runs_are_joined) {
     note(i % 2 == 0 ? TKS_SQLITE : TKS_JSON, i * 10, i * 10 + 1, 1 + (uint32_t)(i / 2 % 5));
   size_t total = list();
   cr_assert_lt(total, RUNS);
-  uint64_t records[3] = {0}, last = 0;
+  uint64_t records[3] = {0}, last = 0, ends = 0;
   for (size_t i = 0; i < total; i++) {
     records[rows[i].sink] += rows[i].records;
     if (rows[i].to_seq > last) last = rows[i].to_seq;
+    ends += rows[i].to_seq;
     cr_assert_eq(rows[i].from_seq / 10 % 2, rows[i].sink == TKS_SQLITE ? 0 : 1);
   }
   cr_assert_eq(records[TKS_SQLITE], RUNS);
   cr_assert_eq(records[TKS_JSON], RUNS);
   cr_assert_eq(last, (RUNS - 1) * 10 + 1);
+  uint64_t first = rows[0].from_seq;
+  note(TKS_SQLITE, first, first, TKS_GAP_FULL); /* of before: it joins a row that ends behind it */
+  cr_assert_eq(list(), total);
+  uint64_t sum = 0;
+  for (size_t i = 0; i < total; i++) {
+    sum += rows[i].records;
+    ends -= rows[i].to_seq;
+  }
+  cr_assert_eq(sum, 2 * RUNS + 1);
+  cr_assert_eq(ends, 0, "no row ends earlier for it");
   cr_assert(tks__gaps_write(gaps));
   cr_assert_eq(list_with(NULL, 0), total);
 }
@@ -484,6 +496,20 @@ Test(gaps, losses_that_begin_alike_are_rows_of_their_own) {
 }
 
 /* The journal keeps a damaged file for as long as a sink lacks some of it: the next opening finds the same damage. */
+/* The clock may have stood still. */
+Test(gaps, losses_that_begin_alike_at_one_instant) {
+  for (uint64_t i = 0; i < 3; i++) {
+    tks__loss loss = loss_of(1, 10, TKS_GAP_RECOVERY);
+    loss.records += i;
+    loss.last_ns = loss.first_ns;
+    tks__gaps_note(gaps, 0, &loss);
+  }
+  cr_assert_eq(list(), 3);
+  for (size_t i = 0; i < 3; i++) cr_assert_leq(rows[i].first_ns, rows[i].last_ns);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(list_with(NULL, 0), 3);
+}
+
 Test(gaps, what_is_found_again_is_one_row) {
   for (int i = 0; i < 3; i++) {
     tks__loss loss = loss_of(5, 9, TKS_GAP_RECOVERY);
@@ -494,6 +520,10 @@ Test(gaps, what_is_found_again_is_one_row) {
     cr_assert_eq(list_with(NULL, 0), 1);
     renew();
   }
+  note(0, 5, 9, TKS_GAP_BACKEND);
+  cr_assert_eq(list(), 2, "found as well, for another reason");
+  note(TKS_JSON, 5, 9, TKS_GAP_BACKEND);
+  cr_assert_eq(list(), 3, "or by another sink");
 }
 
 Test(gaps, a_ledger_of_the_older_form_goes_on) {
@@ -517,6 +547,7 @@ Test(gaps, a_ledger_of_the_older_form_goes_on) {
 
 Test(gaps, no_memory_changes_nothing) {
   note(0, 1, 1, TKS_GAP_FULL);
+  note(TKS_JSON, 1, 1, TKS_GAP_FULL);
   fail_allocations();
   cr_assert_not(tks__gaps_write(gaps));
   cr_assert_eq(list_code(gaps), TKS_ENOMEM);
@@ -525,7 +556,42 @@ Test(gaps, no_memory_changes_nothing) {
   fail_allocations();
   cr_assert_eq(list_code(NULL), TKS_ENOMEM);
   (void)allocations_work();
-  cr_assert_eq(list_with(NULL, 0), 1);
+  cr_assert_eq(list_with(NULL, 0), 2);
+}
+
+static const char *hidden;
+
+static int fail_to_look(tks__fs_op op, const char *file) {
+  return op == TKS__FS_READ && file != NULL && strstr(file, hidden) != NULL ? EIO : 0;
+}
+
+Test(gaps, a_file_that_cannot_be_looked_at_is_told_by_name) {
+  note(0, 1, 1, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  static const char *const names[] = {"gaps.db", "gaps.pending.db"};
+  for (int i = 0; i < 2; i++) {
+    hidden = names[i];
+    atomic_store(&tks__fs_fault, fail_to_look);
+    size_t total;
+    tks_error error = {0};
+    cr_assert_eq(tks__gaps_list(&layout, NULL, &symbols, 0, rows, 10, &total, &error), TKS_EIO);
+    atomic_store(&tks__fs_fault, NULL);
+    cr_assert_not_null(strstr(error.message, names[i]), "%s", error.message);
+    cr_assert_eq(total, (size_t)i, "what the other one has is told");
+  }
+}
+
+/* Our columns, and a rule that we never made: what it refuses goes to a new ledger. */
+Test(gaps, a_ledger_that_refuses_a_row_is_set_aside) {
+  run_sql(path, "PRAGMA user_version=1; CREATE TABLE gap(from_seq, sink, to_seq, records, cause, cause_name, symbol,"
+                "first_ns, last_ns, CHECK(from_seq <> 7))");
+  note(0, 1, 1, TKS_GAP_FULL);
+  note(0, 7, 8, TKS_GAP_FULL);
+  note(0, 20, 20, TKS_GAP_FULL);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert(file_beside(".damaged-1"));
+  cr_assert_eq(list_with(NULL, 0), 3);
+  cr_assert(is_row(1, 7, 8, 0, TKS_GAP_FULL));
 }
 
 /* A kill in the middle of a write leaves a hot journal: who may write takes it back, who may not says that he cannot. */
@@ -621,4 +687,21 @@ Test(gaps, a_row_that_goes_on_meanwhile_is_listed_once_as_the_file_has_it) {
   cr_assert_eq(list(), 1);
   cr_assert(looked);
   cr_assert(is_row(0, 100, 119, 0, TKS_GAP_FULL));
+}
+
+/* As the ledger is about to be written, what it is about to get grows, by records alone: joined runs may. */
+static int join_one_more(tks__fs_op op, const char *of) {
+  if (op != TKS__FS_READ || of == NULL || strstr(of, "gaps.pending.db") == NULL) return 0;
+  atomic_store(&tks__fs_fault, NULL);
+  note(0, 1, 1, TKS_GAP_FULL);
+  return 0;
+}
+
+Test(gaps, a_row_that_grows_while_it_is_written_is_written_again) {
+  enum { RUNS = 4096 };
+  for (uint64_t i = 1; i <= RUNS; i++) note(0, 10 * i, 10 * i, TKS_GAP_FULL);
+  atomic_store(&tks__fs_fault, join_one_more);
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert(tks__gaps_write(gaps));
+  cr_assert_eq(sqlite_integer(path, "SELECT sum(records) FROM gap"), RUNS + 1);
 }

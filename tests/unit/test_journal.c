@@ -316,6 +316,7 @@ Test(journal, recovered_blocks_have_holes_and_old_ids) {
   cr_assert_eq(part.holes, BLOCK - 2);
   cr_assert_eq(part.damaged, 0);
   cr_assert_eq(part.through, 2 * BLOCK + 1);
+  cr_assert_eq(tks__journal_holes(&b->journal, BLOCK, 2 * BLOCK), part.holes, "what cannot be read is a hole here too");
   cr_assert_eq(records[0].seq, 500);
   cr_assert_eq(records[0].symbol, 9);
   cr_assert_eq(records[0].source, 0);

@@ -142,6 +142,7 @@ Test(json_day, counts_bad_lines_and_keeps_the_good_ones) {
   add_line(3, T0 + TKS__NS_PER_DAY, ""); /* of another day */
   tks__record r = {.ts_ns = T0 + 1, .seq = 4, .bid = 1, .ask = 2};
   add_text(line, tks__json_line_format(&r, "GBPUSD", 6, "", 0, "default", line));
+  add_text(line, tks__json_line_format(&r, "GBP/USD", 7, "", 0, "default", line));
   add_text("\n", 1);
   char *junk = malloc(300000);
   memset(junk, 'x', 300000);
@@ -151,9 +152,9 @@ Test(json_day, counts_bad_lines_and_keeps_the_good_ones) {
   add_line(6, T0 + 2, "");
   cr_assert_eq(read_day(&error), TKS_EDAYFILE);
   expect_seqs(3, (uint64_t[]){1, 2, 6});
-  cr_assert_eq(out.bad_lines, 6);
+  cr_assert_eq(out.bad_lines, 7);
   cr_assert_eq(out.first_bad, 2);
-  cr_assert_not_null(strstr(error.message, "6 lines"), "%s", error.message);
+  cr_assert_not_null(strstr(error.message, "7 lines"), "%s", error.message);
   tks__json_day_free(&out);
 }
 

@@ -256,6 +256,44 @@ Test(json_file, refuses_what_is_not_a_file) {
   cr_assert_eq(rmdir(path), 0);
   cr_assert_eq(mkfifo(path, 0666), 0);
   cr_assert_eq(open_file(&f), ENOTSUP);
+  cr_assert_eq(tks__json_file_recover(path, &test_log), 0, "no line of ours is in it");
+}
+
+Test(json_file, a_failed_recovery_is_made_again) {
+  for (int k = 0;; k++) {
+    scratch_clear(scratch);
+    make_file(5);
+    write_raw("{\"broker", 8);
+    faults_left = k;
+    fault_hit = false;
+    atomic_store(&tks__fs_fault, fail_at_zero);
+    int rc = tks__json_file_recover(path, &test_log);
+    atomic_store(&tks__fs_fault, NULL);
+    cr_assert_eq(rc, fault_hit ? EIO : 0);
+    cr_assert_eq(tks__json_file_recover(path, &test_log), 0);
+    expect_lines(5);
+    if (rc == 0) {
+      cr_assert_gt(k, 3);
+      break;
+    }
+  }
+}
+
+static int cut_before_reading(tks__fs_op op, const char *p) {
+  if (op != TKS__FS_READ || p != NULL) return 0;
+  atomic_store(&tks__fs_fault, NULL);
+  return truncate(path, 100) == 0 ? 0 : EBADF;
+}
+
+/* Nobody else has any business with it. */
+Test(json_file, a_file_that_gets_shorter_while_it_is_read) {
+  tks__json_file f;
+  make_file(10);
+  atomic_store(&tks__fs_fault, cut_before_reading);
+  cr_assert_eq(open_file(&f), EIO);
+  cr_assert_eq(open_file(&f), 0, "as it is now");
+  cr_assert_eq(f.last_seq, 0);
+  tks__json_file_close(&f);
 }
 
 static tks__fs_op failing;
@@ -324,6 +362,8 @@ Test(json_file, a_failed_sync_is_never_taken_back_by_another) {
   failures = 2;
   cr_assert_eq(sync_file(&f), EIO);
   cr_assert_eq(f.fd, -1);
+  tks__json_file_close(&f); /* as often as anybody likes */
+  cr_assert(f.suspect);
   cr_assert_eq(tks__json_file_restore(&f, path, scratch, &test_log), EIO);
   cr_assert_eq(sync_file(&f), 0);
   cr_assert_eq(f.last_seq, 710);
@@ -334,7 +374,7 @@ Test(json_file, a_failed_sync_is_never_taken_back_by_another) {
 static int zero_a_block_and_fail(tks__fs_op op, const char *p) {
   if (op != TKS__FS_SYNC || p != NULL) return 0;
   atomic_store(&tks__fs_fault, NULL);
-  char zeros[4096] = {0};
+  char zeros[3 * 8 * TKS__JSON_LINE_MAX] = {0}; /* more than it looks at in one piece */
   FILE *file = fopen(path, "r+b");
   (void)fseek(file, 8192, SEEK_SET);
   (void)fwrite(zeros, 1, sizeof zeros, file);
@@ -362,6 +402,12 @@ Test(json_file, notices_lines_lost_by_a_failed_sync) {
     cr_assert_eq(sync_file(&f), EIO);
     cr_assert(f.lost);
     cr_assert_eq(log_level, TKS_LOG_ERROR);
+    cr_assert_eq(append_range(&f, 701, 710), 0);
+    failing = TKS__FS_SYNC;
+    failures = 1;
+    atomic_store(&tks__fs_fault, fail_kind);
+    cr_assert_eq(sync_file(&f), EIO);
+    cr_assert(f.lost, "a further failure that costs nothing does not bring them back");
     tks__json_file_close(&f);
   }
 }

@@ -91,6 +91,17 @@ Test(json_line, escapes_names_and_keeps_negative_zero) {
   cr_assert_str_eq(out, "a\\u000a\\u001f\\\"");
 }
 
+/* A size that is left out reads as 0, which is not the same. */
+Test(json_line, a_size_of_negative_zero_is_kept) {
+  tks__record r = plain;
+  r.bid_size = -0.0;
+  char line[TKS__JSON_LINE_MAX];
+  size_t length = format(&r, "A", "B", line);
+  tks__json_fields f;
+  cr_assert(tks__json_line_parse(line, length, &f));
+  cr_assert(signbit(f.record.bid_size) && !signbit(f.record.ask_size), "%.*s", (int)length, line);
+}
+
 Test(json_line, the_longest_line_fits) {
   char name[TKS_NAME_MAX + 1], broker[6 * TKS_NAME_MAX + 1], line[TKS__JSON_LINE_MAX];
   memset(name, '"', TKS_NAME_MAX);
@@ -176,6 +187,9 @@ Test(json_line, refuses_what_is_no_record) {
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":1.5"));
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":\"1\""));
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":18446744073709551616"));
+  refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":99999999999999999999"));
+  refuses("{\"broker_id\":\"a\x01\",\"symbol\":\"A\",\"bid\":1,\"ask\":2,\"spread\":1,\"timestamp\":" TIME
+          ",\"lp\":\"\",\"seq\":1}");
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":1,\"seq\":2"));
   refuses(LINE("\"A\"", "null", "null", TIME, ",\"seq\":1"));
   refuses(LINE("\"A\"", "1e400", "2", TIME, ",\"seq\":1"));
@@ -197,12 +211,9 @@ Test(json_line, refuses_what_is_no_record) {
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":1,\"recv_ns\":\"1\""));
 }
 
-Test(json_line, no_part_of_a_line_is_a_line) {
-  tks__record r = plain;
-  r.recv_ns = -5;
-  r.flags = 70;
+static void expect_no_parts(const tks__record *r, const char *symbol, const char *source, const char *broker) {
   char line[TKS__JSON_LINE_MAX];
-  size_t length = format(&r, "EURUSD", "OANDA", line);
+  size_t length = tks__json_line_format(r, symbol, strlen(symbol), source, strlen(source), broker, line);
   tks__json_fields f;
   for (size_t n = 0; n < length - 1; n++) {
     char *exact = malloc(n + 1); /* so that a sanitizer sees any reading behind it */
@@ -211,7 +222,42 @@ Test(json_line, no_part_of_a_line_is_a_line) {
     free(exact);
   }
   cr_assert(tks__json_line_parse(line, length - 1, &f), "without its line end");
-  expect_same(&f, &r, "EURUSD", "OANDA");
+  expect_same(&f, r, symbol, source);
+}
+
+Test(json_line, no_part_of_a_line_is_a_line) {
+  tks__record r = plain;
+  r.recv_ns = -5;
+  r.flags = 70;
+  expect_no_parts(&r, "EURUSD", "OANDA", "default");
+  expect_no_parts(&r, "EUR\"\\", "O\\", "a\\\"b");
+}
+
+/* In an order that is not ours, so that fields are looked for by name. */
+Test(json_line, each_field_may_be_missing_or_not) {
+  enum { FIELDS = 12, REQUIRED = 8 };
+  static const char *const fields[FIELDS] = {"\"seq\":9",
+                                             "\"broker_id\":\"b\"",
+                                             "\"symbol\":\"S\"",
+                                             "\"bid\":1.5",
+                                             "\"ask\":1.75",
+                                             "\"spread\":0.25",
+                                             "\"timestamp\":\"2026-01-19T11:51:51Z\"",
+                                             "\"lp\":\"L\"",
+                                             "\"bid_size\":2",
+                                             "\"ask_size\":3",
+                                             "\"recv_ns\":-4",
+                                             "\"flags\":65536"};
+  for (int missing = 0; missing <= FIELDS; missing++) {
+    char line[TKS__JSON_LINE_MAX] = "{\"more\":0";
+    for (int i = 0; i < FIELDS; i++) {
+      size_t at = strlen(line);
+      if (i != missing) (void)snprintf(line + at, sizeof line - at, ",%s", fields[i]);
+    }
+    (void)strcat(line, "}\n");
+    tks__json_fields f;
+    cr_assert_eq(tks__json_line_parse(line, strlen(line), &f), missing >= REQUIRED, "%s", line);
+  }
 }
 
 /* One field replaced, in our own order and in another one, which two different readers take. */

@@ -293,6 +293,11 @@ Test(json_sink, one_sick_file_does_not_keep_the_others_from_being_written) {
   cr_assert_eq(write_one(list), TKS_EIO);
   cr_assert_not_null(strstr(error.message, "it is not a regular file"), "%s", error.message);
   cr_assert_eq(rmdir(path), 0);
+  cr_assert_eq(mkfifo(path, 0666), 0);
+  error.message[0] = '\0';
+  cr_assert_eq(write_one(list), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "it is not a regular file"), "%s", error.message);
+  cr_assert_eq(unlink(path), 0);
   cr_assert_eq(write_one(list), TKS_OK);
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(100, 3);
@@ -660,6 +665,46 @@ Test(json_sink, what_an_earlier_session_wrote_may_come_again) {
   cr_assert_eq(close_sink(), TKS_OK);
   expect_all(300, 3);
   for (int i = 0; i < 3; i++) free(lists[i]);
+}
+
+static int fail_syncs(tks__fs_op op, const char *path) { return op == TKS__FS_SYNC && path == NULL ? EIO : 0; }
+
+/* What a close could not sync counts as left by a crash. */
+Test(json_sink, a_close_that_fails_keeps_the_days_noted) {
+  record_list *list = make_list(1, 100, 3);
+  open_sink();
+  cr_assert_eq(write_one(list), TKS_OK);
+  atomic_store(&tks__fs_fault, fail_syncs);
+  cr_assert_eq(close_sink(), TKS_EIO);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert(days_are_noted());
+  open_sink();
+  cr_assert_eq(write_one(list), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  cr_assert_not(days_are_noted());
+  expect_all(100, 3);
+  free(list);
+}
+
+static int fail_renames(tks__fs_op op, const char *path) {
+  return op == TKS__FS_RENAME && strstr(path, ".jsonl") != NULL ? EACCES : 0;
+}
+
+/* Nothing is written behind what is not ours. */
+Test(json_sink, a_file_of_another_store_that_cannot_be_moved_waits) {
+  record_list *lists[2] = {make_list(1001, 100, 1), make_list(1, 100, 1)};
+  open_sink();
+  cr_assert_eq(write_one(lists[0]), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  open_sink();
+  atomic_store(&tks__fs_fault, fail_renames);
+  cr_assert_eq(write_one(lists[1]), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "set aside"), "%s", error.message);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(write_one(lists[1]), TKS_OK);
+  cr_assert_eq(close_sink(), TKS_OK);
+  expect_all(100, 1);
+  for (int i = 0; i < 2; i++) free(lists[i]);
 }
 
 /* What a copied file claims to hold must not pass for this store's own records. */

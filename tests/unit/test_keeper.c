@@ -432,6 +432,19 @@ Test(keeper, a_session_behind_a_larger_journal_has_room) {
   cr_assert_eq(stop(), 0);
 }
 
+/* Nothing is known of it, so nothing is held back. */
+Test(keeper, a_disk_that_does_not_tell_its_room_is_used) {
+  start();
+  atomic_store(&failing_op, TKS__FS_READ);
+  atomic_store(&tks__fs_fault, fail_op);
+  cr_assert(wait_until(is_full, NULL));
+  cr_assert_gt(failures, 0);
+  cr_assert_eq(files(".segment"), MIB / (TKS__SEGMENT_HEADER_BYTES + (journal->slot_mask + 1) * 64));
+  atomic_store(&tks__fs_fault, NULL);
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
 /* The disk is for the sinks first: they cannot catch up on one that the journal has filled. */
 Test(keeper, after_a_full_disk_it_takes_no_more_than_it_needs) {
   config.journal_bytes = 1 << 24;
@@ -456,6 +469,11 @@ static bool synced_all(void *context) {
   (void)context;
   tks__keeper_arm(keeper);
   return stats().synced_seq == tks__journal_end_seq(journal) - 1;
+}
+
+static bool synced_to(void *context) {
+  tks__keeper_arm(keeper);
+  return stats().synced_seq == *(uint64_t *)context;
 }
 
 static bool failed_some(void *context) {
@@ -490,12 +508,18 @@ Test(keeper, a_failed_sync_is_not_believed_when_a_later_one_succeeds) {
   atomic_store(&tks__fs_fault, fail_op);
   push_many(10);
   cr_assert(wait_until(failed_some, &none));
+  uint64_t once = atomic_load(&failures);
+  push_many(10); /* one that fails behind it makes the hole longer */
+  cr_assert(wait_until(failed_some, &once));
   atomic_store(&tks__fs_fault, NULL);
   push_many(10);
   tks__keeper_arm(keeper);
   linger_ms(30);
   cr_assert_eq(stats().synced_seq, before, "the system may have given up what it could not write");
-  tks__journal_release(journal, tail + 10, tail + 20);
+  tks__journal_release(journal, tail + 10, tail + 30);
+  uint64_t first_part = before + 10;
+  cr_assert(wait_until(synced_to, &first_part), "not what failed later, while the sinks have the first part alone");
+  tks__journal_release(journal, tail + 20, tail + 30);
   cr_assert(wait_until(synced_all, NULL), "the sinks have the part that failed");
   release_all();
   cr_assert_eq(stop(), 0);
@@ -651,6 +675,20 @@ Test(keeper, a_failed_start_loses_nothing) {
   }
 }
 
+Test(keeper, a_failed_start_in_memory_leaves_nothing) {
+  config.journal = 0;
+  int code = TKS_ENOMEM;
+  for (uint64_t n = 0; code != TKS_OK; n++) {
+    fail_allocation(n);
+    code = try_start(NULL);
+    cr_assert_eq(code, allocations_work() ? TKS_ENOMEM : TKS_OK, "allocation %llu", (unsigned long long)n);
+    cr_assert_lt(n, 100);
+  }
+  push_many(10);
+  (void)stop();
+  cr_assert_not(path_exists(dir));
+}
+
 /* --------------------------------------------------------------- what is left */
 
 static void check_recovered(uint64_t from_seq, uint64_t count) {
@@ -750,6 +788,8 @@ Test(keeper, reopened_without_a_journal_after_a_crash) {
   push_many(300);
   crash();
   config.journal = 0;
+  config.queue_records = 16; /* its own blocks would be smaller than those of the files */
+  config.backlog_records = 0;
   start();
   check_recovered(from, 300);
   push_many(20);
@@ -865,6 +905,7 @@ Test(keeper, in_memory_there_is_room_for_queue_and_backlog_and_no_file) {
       push_many(room);
     }
     cr_assert_eq(stats().bytes, 0);
+    cr_assert_eq(tks__keeper_save_names(keeper), 0, "there are none to write down");
     cr_assert_eq(stop(), 0);
     cr_assert_not(path_exists(dir));
   }

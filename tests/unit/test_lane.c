@@ -405,6 +405,76 @@ Test(lane, a_record_that_was_overwritten_is_lost_and_counted) {
   cr_assert_eq(losses[0].records, 2);
 }
 
+/* A failed sync makes the lane come upon it again. */
+Test(lane, what_is_lost_is_told_once) {
+  start(false);
+  append(1);
+  journal_slot(&journal, BLOCK)->body.bid = 1.25;
+  cr_assert(step(false), "nothing but that one");
+  cr_assert_eq(stats().batches, 0);
+  append(9);
+  cr_assert(step(false));
+  cr_assert_eq(stats().lost, 1);
+  fake_fail(&tape, FAKE_SYNC, 1);
+  cr_assert(step(true));
+  cr_assert_eq(stats().lost, 0, "taken back with all that is not durable");
+  now_ns = lane.retry_at_ns;
+  while (step(true)) check_account();
+  cr_assert_eq(stats().lost, 1);
+  cr_assert_eq(stats().written, 9);
+  cr_assert_eq(loss_count, 1);
+}
+
+/* Two losses in writes of their own, between records that are not durable. Then all of it goes in one write, or the first of it is
+ * given up: what is told covers what was not told before. */
+Test(lane, what_is_lost_before_something_told_is_told_with_its_own_numbers) {
+  start(false);
+  append(10);
+  cr_assert(step(false));
+  append(10);
+  journal_slot(&journal, BLOCK + 12)->body.bid = 1.25;
+  cr_assert(step(false));
+  cr_assert_eq(loss_count, 1);
+  cr_assert_eq(losses[0].from_seq, FIRST_SEQ + 10);
+  cr_assert_eq(losses[0].to_seq, FIRST_SEQ + 19);
+  append(10);
+  journal_slot(&journal, BLOCK + 25)->body.bid = 1.25;
+  now_ns = lane.sync_at_ns;
+  fake_fail(&tape, FAKE_SYNC, 2);
+  cr_assert(step(false));
+  cr_assert_eq(lane.written.position, BLOCK);
+  now_ns = lane.retry_at_ns;
+  cr_assert(step(false));
+  cr_assert_eq(lane.written.position, BLOCK + 30);
+  cr_assert_eq(loss_count, 2);
+  cr_assert_eq(losses[1].records, 1);
+  cr_assert_eq(losses[1].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[1].to_seq, FIRST_SEQ + 29);
+  check_account();
+}
+
+Test(lane, what_is_given_up_before_something_told) {
+  start(false);
+  append(10);
+  cr_assert(step(false));
+  append(10);
+  journal_slot(&journal, BLOCK + 12)->body.bid = 1.25;
+  cr_assert(step(false));
+  fake_fail(&tape, FAKE_SYNC, 1);
+  cr_assert(step(true));
+  cr_assert_eq(lane.written.position, BLOCK);
+  skip(BLOCK + 5);
+  cr_assert_eq(loss_count, 2);
+  cr_assert_eq(losses[1].from_seq, FIRST_SEQ);
+  cr_assert_eq(losses[1].to_seq, FIRST_SEQ + 4);
+  now_ns = lane.retry_at_ns;
+  while (step(true)) check_account();
+  cr_assert_eq(stats().lost, 6);
+  uint64_t records = 0;
+  for (size_t i = 0; i < loss_count; i++) records += losses[i].records;
+  cr_assert_eq(records, 6, "each is counted once");
+}
+
 Test(lane, recovered_records_come_first_and_holes_are_passed) {
   recover_block(3);
   recover_block(1);
@@ -883,6 +953,26 @@ Test(lane, at_the_end_without_files_only_what_came_now_is_lost) {
   cr_assert_eq(losses[0].cause, TKS_GAP_CLOSE);
   cr_assert_eq(losses[0].records, 30);
   cr_assert_eq(tks__lane_released(&lane), BLOCK);
+}
+
+Test(lane, at_the_end_what_is_written_is_not_lost) {
+  recover_block(2);
+  start(true);
+  append(30);
+  while (step(true)) check_account();
+  (void)pthread_mutex_lock(&lock);
+  tks__lane_lose_live(&lane, TKS_GAP_CLOSE);
+  (void)pthread_mutex_unlock(&lock);
+  cr_assert_eq(atomic_load(&lane.lost), 0);
+  cr_assert_eq(loss_count, 0);
+  append(5);
+  (void)pthread_mutex_lock(&lock);
+  tks__lane_lose_live(&lane, TKS_GAP_CLOSE);
+  (void)pthread_mutex_unlock(&lock);
+  cr_assert_eq(atomic_load(&lane.lost), 5);
+  cr_assert_eq(losses[0].records, 5);
+  cr_assert_eq(losses[0].from_seq, next_seq - 5);
+  cr_assert_eq(losses[0].to_seq, next_seq - 1);
 }
 
 /* ------------------------------------------------------------------ all at once */

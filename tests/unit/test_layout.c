@@ -110,6 +110,10 @@ Test(layout, lists_days_in_order_and_nothing_else) {
   make_below("db/2026/01/ticks_2026-01-32.db");
   make_below("db/2026/1/ticks_2026-01-24.db");
   make_below("db/26/01/ticks_2026-01-24.db");
+  make_below("db/2026/01/ticks_2025-01-24.db"); /* not in its year */
+  make_below("db/2026/01/tocks_2026-01-24.db");
+  make_below("db/2026/01/ticks_2026-01-24.do");
+  make_below("db/2o26/01/ticks_2026-01-24.db");
   make_below("db/2027");
   make_below("db/2026/02");
   cr_assert_eq(tks__layout_list_days(&layout, INT32_MIN, INT32_MAX, &days), 0);
@@ -162,7 +166,7 @@ static bool no_memory_at_zero(void) { return left-- == 0; }
 Test(layout, a_failed_listing_says_so) {
   char path[TKS__PATH_MAX];
   for (int i = 1; i < 20; i++) {
-    tks__layout_day_file(&layout, day_of(2026, i % 12 + 1, i), path);
+    tks__layout_day_file(&layout, day_of(2026 + i % 2, i % 12 + 1, i), path);
     make(path);
     tks__layout_json_file(&layout, "A", 1, day_of(2026, i % 12 + 1, i), path);
     make(path);
@@ -182,6 +186,14 @@ Test(layout, a_failed_listing_says_so) {
         tks__free(days.days);
       }
     }
+}
+
+/* A year that is a file is a stray one; without the directory of all years nobody knows what there is. */
+Test(layout, a_file_in_place_of_all_days) {
+  tks__days days;
+  make_below("db");
+  cr_assert_eq(tks__layout_list_days(&layout, INT32_MIN, INT32_MAX, &days), ENOTDIR);
+  cr_assert_eq(days.count, 0);
 }
 
 Test(layout, sets_a_file_aside_with_its_logs) {

@@ -49,6 +49,7 @@ Test(names, refuses_bad_names) {
   cr_assert_eq(tks__names_intern(&names, "", 0, &id), TKS_ENAMEEMPTY);
   cr_assert_eq(tks__names_intern(&names, text, sizeof text, &id), TKS_ENAMELONG);
   cr_assert_eq(tks__names_find(&names, text, sizeof text), 0);
+  cr_assert_eq(tks__names_find(&names, "", 0), 0);
   cr_assert_eq(tks__names_intern(&names, "..", 2, &id), TKS_ENAMEPATH);
   cr_assert_eq(tks__names_intern(&names, "\xff", 1, &id), TKS_ENAMEUTF8);
   cr_assert_eq(tks__names_intern(&names, "\n", 1, &id), TKS_ENAMECONTROL);

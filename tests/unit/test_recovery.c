@@ -249,12 +249,59 @@ Test(recovery, a_file_that_was_cut_short) {
   cr_assert_eq(recovery.missing.records, 0);
 }
 
+/* Files are looked through by name, in which 10 comes before 9: what is told of spans both all the same. */
+Test(recovery, losses_in_files_of_any_order) {
+  leave_names(9);
+  leave_names(10);
+  static const struct {
+    const char *name;
+    uint64_t session, base_seq;
+  } files[] = {{"10-1.segment", 10, 5000}, {"9-1.segment", 9, 1000}};
+  for (int i = 0; i < 2; i++) {
+    tks__segment *segment = begin_segment(files[i].name, files[i].session, files[i].base_seq, 20);
+    segment->slots[3].body.bid += 1;
+    tks__segment_close(segment, false);
+    cr_assert_eq(truncate(file(files[i].name), TKS__SEGMENT_HEADER_BYTES + 10 * 64), 0);
+  }
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.records, 18);
+  cr_assert_eq(recovery.torn.records, 2);
+  cr_assert_eq(recovery.torn.from_seq, 1003);
+  cr_assert_eq(recovery.torn.to_seq, 5003);
+  cr_assert_eq(recovery.missing.from_seq, 1010);
+  cr_assert_eq(recovery.missing.to_seq, 5000 + SLOTS - 1);
+}
+
+static int fail_renames(tks__fs_op op, const char *path) {
+  (void)path;
+  return op == TKS__FS_RENAME ? EACCES : 0;
+}
+
+/* It stays where it is, and is told of again. */
+Test(recovery, a_file_that_cannot_be_set_aside) {
+  leave_names(1);
+  leave_segment("1-1.segment", 1, 1000, 10);
+  write_file(file("1-2.segment"), "something else", 14);
+  atomic_store(&tks__fs_fault, fail_renames);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.records, 10);
+  cr_assert_eq(recovery.missing.to_seq, UINT64_MAX);
+  cr_assert(path_exists(file("1-2.segment")));
+  tks__recovery_free(&recovery);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(load(NULL), TKS_OK);
+  cr_assert_eq(recovery.missing.to_seq, UINT64_MAX);
+  cr_assert(is_set_aside("1-2.segment"));
+}
+
 static char told[512];
 
 static void note_line(void *context, int32_t level, const char *message, size_t length) {
   (void)context;
   if (level == TKS_LOG_WARN) (void)snprintf(told, sizeof told, "%.*s", (int)length, message);
 }
+
+static int fail_looks(tks__fs_op op, const char *path) { return op == TKS__FS_READ && path != NULL ? EIO : 0; }
 
 Test(recovery, a_file_without_a_byte_is_told) {
   write_file(file("1-7.segment"), "", 0);
@@ -264,6 +311,10 @@ Test(recovery, a_file_without_a_byte_is_told) {
   cr_assert_eq(tks__recovery_load(&options, &recovery, NULL), TKS_OK);
   cr_assert_not_null(strstr(told, "1-7.segment is empty"), "%s", told);
   cr_assert_not(path_exists(file("1-7.segment")));
+  write_file(file("1-8.segment"), "", 0);
+  atomic_store(&tks__fs_fault, fail_looks);
+  cr_assert_eq(tks__recovery_load(&options, &recovery, NULL), TKS_OK);
+  cr_assert_null(strstr(told, "1-8.segment"), "nobody knows that it was");
 }
 
 Test(recovery, free_and_recordless_files_go_once_the_loss_is_noted) {

@@ -105,6 +105,26 @@ Test(segment, a_second_use_remembers_the_first) {
   tks__segment_close(segment, false);
 }
 
+/* Killed between the two stores of the number: either of them at 0 says that nothing is in it. Two that differ are no such file. */
+Test(segment, a_number_that_is_stored_by_half_is_none) {
+  static const struct {
+    uint64_t base_seq, base_again;
+    int opens;
+  } cases[] = {{1000, 1000, 0}, {0, 1000, ENODATA}, {1000, 0, ENODATA}, {0, 0, ENODATA}, {1000, 1001, EBADMSG}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    tks__segment *segment = create();
+    tks__segment_header *header = segment->memory;
+    header->base_seq = cases[i].base_seq;
+    header->base_again = cases[i].base_again;
+    cr_assert_eq(tks__segment_base(segment), cases[i].opens == 0 ? 1000 : 0, "case %zu", i);
+    tks__segment_close(segment, false);
+    int rc = tks__segment_open(path, ID, &segment);
+    cr_assert_eq(rc, cases[i].opens, "case %zu: %d", i, rc);
+    if (rc == 0) tks__segment_close(segment, false);
+    cr_assert_eq(unlink(path), 0);
+  }
+}
+
 Test(segment, in_memory) {
   tks__slot *slots = tks__reserve(SLOTS * sizeof *slots);
   cr_assert_not_null(slots);

@@ -421,6 +421,11 @@ Test(sqlite_sink, full_is_durable_when_written) {
 
 Test(sqlite_sink, no_memory) {
   record_list *lists[2] = {RECORDS(0, 1, 0), RECORDS(1, 1, 2)};
+  for (int i = 0; i < 20; i++) { /* an id for which the table by symbol has to grow in the midst of a day */
+    char name[8];
+    (void)snprintf(name, sizeof name, "S%d", i);
+    lists[0]->records[2].symbol = symbol_of(name);
+  }
   uint64_t n = 0;
   for (bool failed = true; failed; n++) {
     scratch_clear(dir);

@@ -75,6 +75,17 @@ Test(symbols, the_largest_table) {
   tks__symbols_deinit(&symbols);
 }
 
+/* Large pages are asked for behind the first one: of what is left there may be no whole one. */
+Test(symbols, tables_around_a_large_page) {
+  for (uint32_t max = 16000; max < 300000; max = max * 5 / 4) {
+    tks__symbols symbols;
+    cr_assert_eq(tks__symbols_init(&symbols, max), TKS_OK);
+    symbols.entries[max].last_seq = 7;
+    cr_assert_eq(symbols.entries[max - 1].last_seq, 0);
+    tks__symbols_deinit(&symbols);
+  }
+}
+
 Test(symbols, no_memory_leaves_nothing_behind) {
   for (uint64_t n = 0;; n++) {
     tks__symbols symbols;

@@ -71,6 +71,7 @@ Test(utc, refuses_what_is_no_time) {
                        "2026-01-19T11:51:51+0200",
                        "2026-01-19T11:51:51+24:00",
                        "2026-01-19T11:51:51+02:60",
+                       "2026-01-19T11:51:51+02:3",
                        "2026-01-19T11:51:51Z ",
                        " 2026-01-19T11:51:51Z",
                        "2026-01-19X11:51:51Z",
@@ -132,7 +133,7 @@ Test(utc, refuses_dates_that_do_not_exist_or_do_not_fit) {
   cr_assert_not(tks__utc_day_from_date(2262, 4, 11, &day));
   cr_assert_not(tks__utc_day_from_date(INT32_MAX, 1, 1, &day));
   cr_assert_not(tks__utc_day_from_date(INT32_MIN, 1, 1, &day));
-  const char *bad[] = {"", "2026-01-2", "2026-01-200", "2026/01/20", "2026-01-20 ", "2263-01-01"};
+  const char *bad[] = {"", "2026-01-2", "2026-01-200", "2026/01/20", "2026-01-20 ", "2263-01-01", "1677-01-01"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
     cr_assert_not(tks__utc_parse_day(bad[i], strlen(bad[i]), &day), "%s", bad[i]);
 }

@@ -1186,6 +1186,10 @@ Test(writer, a_sink_that_is_off_cannot_be_flushed) {
   cr_assert_eq(tks__writer_flush(writer, TKS_SQLITE, 0, NULL), TKS_EINVAL);
   cr_assert_not(tks__writer_sink_durable_seq(writer, TKS_SQLITE, &seq));
   cr_assert_eq(tks__writer_flush(writer, TKS_JSON, 0, NULL), TKS_OK);
+  put_patiently(10);
+  tks__pending_filter all = {.sink = TKS_SQLITE, .from_ns = INT64_MIN, .to_ns = INT64_MAX, .max_seq = UINT64_MAX};
+  cr_assert_eq(count_pending(all), 0, "nothing will come there");
+  cr_assert_eq(tks__writer_flush(writer, TKS_JSON, INT64_MAX, NULL), TKS_OK, "more milliseconds than there are");
 }
 
 Test(writer, nobody_is_woken_while_it_is_busy) {

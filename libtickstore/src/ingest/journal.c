@@ -213,12 +213,12 @@ void tks__journal_unpin(tks__journal *journal, uint32_t side) {
   atomic_fetch_sub_explicit(&journal->pins[side], 1, memory_order_release);
 }
 
+/* What may_pass leaves open. */
 static bool passes(const tks__journal_filter *f, const tks__record *r) {
-  return r->ts_ns >= f->from_ns && r->ts_ns < f->to_ns && r->seq <= f->max_seq &&
-         (f->symbol == 0 || r->symbol == f->symbol);
+  return r->seq <= f->max_seq && (f->symbol == 0 || r->symbol == f->symbol);
 }
 
-/* Spares what is not wanted the checksum. */
+/* Spares what is not wanted the checksum. What has a stamp does not change any more. */
 static bool may_pass(const tks__journal *journal, const tks__block *block, uint64_t p, const tks__journal_filter *f) {
   const tks__slot_body *body = &block->slots[p & journal->slot_mask].body;
   if (body->ts_ns < f->from_ns || body->ts_ns >= f->to_ns) return false;

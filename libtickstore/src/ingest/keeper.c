@@ -367,7 +367,7 @@ static bool pass_loss(tks__keeper *keeper, tks__loss *loss) {
 }
 
 static void note_losses(tks__keeper *keeper, int64_t now_ns) {
-  if (now_ns < keeper->loss_at_ns || keeper->options.note_loss == NULL) return;
+  if (now_ns < keeper->loss_at_ns) return;
   tks__loss loss;
   bool passed = pass_loss(keeper, &loss);
   bool pending = atomic_exchange_explicit(&keeper->loss_pending, false, memory_order_acquire);
@@ -642,7 +642,7 @@ static bool note_found(tks__keeper *keeper) {
   const tks__keeper_options *o = &keeper->options;
   const tks__recovery *r = &keeper->recovery;
   bool is_torn = r->torn.records > 0, is_missing = r->missing.to_seq > 0, written = true;
-  if (o->note_loss != NULL && (is_torn || is_missing)) {
+  if (is_torn || is_missing) {
     if (is_torn) o->note_loss(o->note_context, &r->torn);
     if (is_missing) o->note_loss(o->note_context, &r->missing);
     written = o->write_losses(o->note_context);

@@ -368,7 +368,7 @@ const char *tks__dayfile_path(const tks__dayfile *file) { return file->path; }
 static int run(tks__dayfile *file, int which) {
   int rc = sqlite3_step(file->statements[which]);
   int reset = sqlite3_reset(file->statements[which]);
-  return rc == SQLITE_DONE || rc == SQLITE_ROW ? reset : rc;
+  return rc == SQLITE_DONE ? reset : rc; /* none of them gives rows */
 }
 
 /* Ids count from 1. One that was never given out, cut to its width, would name another symbol or none. */

@@ -268,8 +268,7 @@ static void finish_sync(tks__lane *lane, const tks__job *job, int64_t now_ns) {
     return;
   }
   note_success(lane);
-  lane->durable = lane->sync_target;
-  if (lane->written.position > lane->durable.position) lane->sync_at_ns = now_ns + ms(lane->config->sync_interval_ms);
+  lane->durable = lane->sync_target; /* and nothing was written meanwhile: there is one job at a time */
 }
 
 static void finish_tend(tks__lane *lane, const tks__job *job, int64_t now_ns) {

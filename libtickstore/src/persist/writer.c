@@ -124,7 +124,6 @@ static void note_loss(void *context, uint32_t sink, uint32_t cause, uint64_t fro
   tks__log_write(writer->options.log, TKS_LOG_ERROR, "%s: %llu records lost to this sink (sequence %llu to %llu): %s",
                  name_of(sink), (unsigned long long)records, (unsigned long long)loss.from_seq,
                  (unsigned long long)loss.to_seq, tks__gap_cause_name(cause));
-  if (writer->options.gaps == NULL) return;
   tks__gaps_note(writer->options.gaps, sink, &loss);
   tks__keeper_note(writer->options.keeper);
 }
@@ -191,10 +190,6 @@ static tks__lane_order order_of(const tks__writer *writer, int64_t now_ns) {
   };
 }
 
-static void close_handle(uv_handle_t *handle) {
-  if (!uv_is_closing(handle)) uv_close(handle, NULL);
-}
-
 /* After the close limit: with the journal no lane goes on, what it lacks waits there; without, the sick ones are given up. */
 static void stop_lanes_over_limit(tks__writer *writer, int64_t now_ns) {
   for (size_t i = 0; i < writer->lane_count; i++) {
@@ -223,8 +218,8 @@ static bool wind_up(tks__writer *writer, int64_t now_ns) {
   }
   if (!all_closed) return false;
   writer->ended = true;
-  close_handle((uv_handle_t *)&writer->wake);
-  close_handle((uv_handle_t *)&writer->timer);
+  uv_close((uv_handle_t *)&writer->wake, NULL);
+  uv_close((uv_handle_t *)&writer->timer, NULL);
   return true;
 }
 
@@ -333,8 +328,8 @@ static void close_sinks(tks__sink *sinks[TKS__LANES]) {
 
 /* Closes the handles that were made and runs the loop until they are gone. */
 static void close_loop(tks__writer *writer) {
-  close_handle((uv_handle_t *)&writer->wake);
-  close_handle((uv_handle_t *)&writer->timer);
+  uv_close((uv_handle_t *)&writer->wake, NULL);
+  uv_close((uv_handle_t *)&writer->timer, NULL);
   (void)uv_run(&writer->loop, UV_RUN_DEFAULT);
   (void)uv_loop_close(&writer->loop);
 }
