@@ -323,7 +323,7 @@ static int take_lock(tks__engine *engine, tks_error *error) {
   tks__forks_note_lock(engine->lock_fd);
   errnum = tks__fs_lock(engine->lock_fd);
   if (errnum == 0) return TKS_OK;
-  if (errnum == EAGAIN || errnum == EACCES)
+  if (errnum == EAGAIN)
     return tks__fail(error, TKS_ELOCKED, errnum, "%s is open for writing elsewhere", engine->layout.root);
   return tks__fail_errno(error, errnum, "cannot lock %s", path);
 }

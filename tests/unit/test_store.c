@@ -662,6 +662,39 @@ Test(store, a_put_that_waited_too_long_drops) {
   cr_assert_eq(store_json_seqs(dir), ROOM);
 }
 
+/* An array waits once: what comes behind a quote that has waited in vain is dropped at once. */
+Test(store, an_array_waits_for_room_once) {
+  tks_config config = store_config(TKS_JSON);
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = 10;
+  open_held(&config);
+  enum { MANY = 50 };
+  tks_quote quotes[MANY];
+  int32_t codes[MANY];
+  tks_put_result result;
+  for (int i = 0; i < MANY; i++) quotes[i] = (tks_quote){.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+  quotes[1].symbol = 0;
+  int64_t began_ns = tks__clock_monotonic_ns();
+  cr_assert_eq(tks_put_quotes(store, quotes, MANY, codes, &result, &error), TKS_PARTIAL);
+  cr_assert_geq(tks__clock_monotonic_ns() - began_ns, 10 * TKS__NS_PER_MS);
+  for (int i = 0; i < MANY; i++) cr_assert_eq(codes[i], i == 1 ? TKS_ESYMBOL : TKS_EQUEUEFULL, "%d: %d", i, codes[i]);
+  cr_assert_eq(result.dropped, MANY - 1);
+  cr_assert_eq(result.refused, 1);
+  cr_assert_eq(result.accepted, 0);
+  cr_assert_eq(result.first_bad, 0);
+  cr_assert_eq(result.first_bad_code, TKS_EQUEUEFULL);
+  cr_assert_not_null(strstr(error.message, "16"), "%s", error.message);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.dropped, MANY - 1);
+  cr_assert(store_adds_up(&stats));
+  atomic_store(&held, false);
+  store_flush(store);
+  cr_assert_eq(tks_put_quotes(store, quotes, 1, codes, &result, &error), TKS_OK);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_json_seqs(dir), ROOM + 1);
+}
+
 Test(store, without_blocking_it_drops_at_once) {
   tks_config config = store_config(TKS_JSON);
   open_held(&config);
@@ -712,6 +745,44 @@ Test(store, close_lets_waiting_puts_and_flushes_go) {
     atomic_store(&tks__fs_fault, NULL);
     cr_assert_eq(store_json_seqs(dir), ROOM);
   }
+}
+
+/* ---- a reader is held in a call until the store is being closed */
+
+static _Atomic bool inside;
+
+static int hold_lists(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_LIST) return 0;
+  atomic_store(&inside, true);
+  while (atomic_load(&store->state) == TKS__STORE_OPEN) linger_ms(1);
+  linger_ms(5);
+  return 0;
+}
+
+static void *list_days(void *total) {
+  atomic_store(&done_code, tks_days(store, TKS_CHECK_QUICK, NULL, 0, total, NULL));
+  return NULL;
+}
+
+Test(store, close_waits_for_the_readers_of_a_read_only_store) {
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  store_close(store);
+  config.read_only = 1;
+  open_with(&config);
+  atomic_store(&tks__fs_fault, hold_lists);
+  size_t total = 0;
+  pthread_t thread = start_thread(list_days, &total);
+  cr_assert(wait_until(is_set, &inside));
+  cr_assert_eq(tks_close(store, &error), TKS_OK);
+  cr_assert_eq(atomic_load(&inside), true);
+  atomic_store(&tks__fs_fault, NULL);
+  join_thread(thread);
+  store = NULL;
+  cr_assert_eq(done_code, TKS_OK);
+  cr_assert_eq(total, 2);
 }
 
 /* -------------------------------------------------------------------- time */
