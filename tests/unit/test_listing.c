@@ -30,6 +30,8 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
   if (store != NULL) (void)tks_close(store, NULL);
   model_deinit(&expected);
   scratch_remove(dir);
@@ -327,6 +329,57 @@ Test(listing, a_mixed_day_whose_sqlite_file_is_damaged) {
   spoil(path, "spoilt");
   open_to_read();
   must_agree(1, 5);
+}
+
+/* ---- JSON files that appear while they are listed */
+
+static _Atomic int json_lists;
+static char hidden[3][PATH_MAX], shown[3][PATH_MAX];
+
+/* Which days there are is known by then, and what SQLite has is counted. */
+static int show_at_second_list(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_LIST || path == NULL || strcmp(path + strlen(path) - 5, "/json") != 0) return 0;
+  if (atomic_fetch_add(&json_lists, 1) != 1) return 0;
+  for (int i = 0; i < 3; i++)
+    if (rename(hidden[i], shown[i]) != 0) return EIO;
+  return 0;
+}
+
+static void hide(int i, const char *symbol, const char *day) {
+  store_json_path(dir, symbol, day, shown[i]);
+  (void)snprintf(hidden[i], sizeof hidden[i], "%.*s.hidden", PATH_MAX - 8, shown[i]);
+  cr_assert_eq(rename(shown[i], hidden[i]), 0);
+}
+
+/* A record is counted once, however it got to where it is: a symbol that SQLite's summary has counted is not read again, and a day that
+ * was not there is left to the next listing. */
+Test(listing, json_files_that_appear_meanwhile) {
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  for (uint32_t id = 1; id <= 2; id++)
+    for (int i = 0; i < 5; i++) (void)store_put(store, id, STORE_NOON + i, 1, 2);
+  store_close(store);
+  config.backend = TKS_JSON; /* from now on a day may be in both, or in one alone */
+  open_with(&config);
+  for (int day = -1; day <= 1; day += 2) (void)store_put(store, 1, STORE_NOON + day * STORE_DAY_NS, 1, 2);
+  store_close(store);
+  store = NULL;
+  hide(0, "A", STORE_DAY);
+  hide(1, "ZZZ", "2024-03-04");
+  hide(2, "ZZZ", "2024-03-06");
+  open_to_read();
+  atomic_store(&tks__fs_fault, show_at_second_list);
+  tks_symbol_info infos[SYMBOLS];
+  size_t total;
+  cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, NULL), TKS_OK);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(atomic_load(&json_lists), 2);
+  cr_assert_eq(total, 2);
+  cr_assert_eq(count_of(infos, total, 1), 5);
+  cr_assert_eq(count_of(infos, total, 2), 5);
+  cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, NULL), TKS_OK);
+  cr_assert_eq(count_of(infos, total, 1), 7);
+  cr_assert_eq(count_of(infos, total, 2), 5);
 }
 
 /* ---- faults */

@@ -185,6 +185,8 @@ Test(sqlite_day, bounds_and_filters) {
     cr_assert_eq(count, 0);
   }
   tks__stretch s = whole();
+  cr_assert_eq(read_some(&s, 0), TKS_OK);
+  cr_assert_eq(count, 0);
   cr_assert_eq(tks__sqlite_day_read(&pool, day + 1, &symbols, &sources, &s, records, MANY, &count, NULL), TKS_OK);
   cr_assert_eq(count, 0);
 }
@@ -303,6 +305,45 @@ Test(sqlite_day, summary_of_strange_names) {
   tks__free(summary.symbols);
 }
 
+#define SYMBOL_WITHOUT_NAMES                                                                                         \
+  "ALTER TABLE symbol RENAME TO old; CREATE TABLE symbol(id INTEGER PRIMARY KEY, name TEXT, quotes INTEGER NOT NULL" \
+  " DEFAULT 0, first_ns INTEGER, last_ns INTEGER); INSERT INTO symbol SELECT * FROM old; DROP TABLE old;"
+
+/* A table that somebody made anew, without its constraints. */
+Test(sqlite_day, names_that_are_null) {
+  change("PRAGMA legacy_alter_table = ON;" SYMBOL_WITHOUT_NAMES
+         "INSERT INTO symbol(quotes, first_ns, last_ns) VALUES(3, 1, 2);"
+         "ALTER TABLE source RENAME TO old; CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT);"
+         "INSERT INTO source SELECT id, CASE WHEN name = 'OANDA' THEN NULL ELSE name END FROM old; DROP TABLE old");
+  tks__day_summary summary;
+  tks_error error;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(summary.count, 2);
+  tks__free(summary.symbols);
+  tks__stretch s = whole();
+  cr_assert_eq(read_some(&s, MANY), TKS_OK);
+  cr_assert_eq(count, MANY);
+  for (size_t i = 0; i < count; i++) cr_assert_eq(records[i].source, i % 3 == 2 ? fxcm : 0, "%zu", i);
+}
+
+/* So many that SQLite looks at the clock among them. */
+Test(sqlite_day, summary_deadline) {
+  change("INSERT INTO symbol(name) WITH RECURSIVE n(v) AS (SELECT 0 UNION ALL SELECT v + 1 FROM n WHERE v < 20000)"
+         " SELECT 'S' || v FROM n");
+  pool.options.deadline_ms = 0;
+  tks__day_summary summary;
+  tks_error error;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_EDEADLINE);
+  cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
+  cr_assert_eq(summary.count, 0);
+  cr_assert_null(summary.symbols);
+  cr_assert_eq(pool.count, 1); /* no reason to close it */
+  pool.options.deadline_ms = 60000;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_OK);
+  cr_assert_eq(summary.count, 2);
+  tks__free(summary.symbols);
+}
+
 /* ------------------------------------------------------------------ verify */
 
 static void verify_says(const char *sql, const char *message) {
@@ -331,6 +372,9 @@ Test(sqlite_day, verify) {
   verify_says("DELETE FROM meta WHERE key = 'last_seq'", "sequence numbers");
   verify_says("UPDATE meta SET value = NULL WHERE key = 'last_seq'", "sequence numbers");
   cr_assert_eq(tks__sqlite_day_verify(&pool, day + 1, NULL), TKS_OK);
+  write_file(path, "spoilt", 6);
+  tks__pool_forget(&pool, day);
+  cr_assert_eq(tks__sqlite_day_verify(&pool, day, NULL), TKS_EDAYFILE);
 }
 
 Test(sqlite_day, other_columns) {

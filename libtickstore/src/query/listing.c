@@ -110,17 +110,6 @@ static int add_json_file(listing_work *work, uint32_t symbol, int32_t day, tks_e
   return tks__reader_check_aside(work->reader, symbol, &(tks__reader_day){.day = day, .sink = TKS_JSON}, error);
 }
 
-/* Damage of a single day is told, the first that is met, and does not stop the rest; any other failure does, and is told instead. */
-static bool go_on(int code, int *first, tks_error *error, const tks_error *this_error) {
-  if (code == TKS_OK) return true;
-  bool damage = code == TKS_EDAYFILE || code == TKS_EFORMAT;
-  if (*first == TKS_OK || !damage) {
-    *first = code;
-    if (error != NULL) *error = *this_error;
-  }
-  return damage;
-}
-
 /* One symbol's day that is in both sinks: counted by reading it, since neither summary is complete. */
 static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error *error) {
   tks__reader on_disk = *work->reader;
@@ -150,7 +139,7 @@ static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error
       if (records[i].ts_ns > sum.last_ns) sum.last_ns = records[i].ts_ns;
       if (records[i].seq > last_seq) last_seq = records[i].seq;
     }
-    on = go_on(code, &first, error, &why) && (code != TKS_OK || count > 0);
+    on = tks__reader_go_on(code, &first, error, &why) && (code != TKS_OK || count > 0);
   }
   tks__cursor_deinit(&cursor);
   bool ok = sum.count == 0 || (note_file(work, day, symbol, last_seq) && add_symbol(work, &sum));
@@ -221,7 +210,7 @@ static int visit_json(void *context, uint32_t symbol, int32_t day) {
   tks_error this_error;
   int code = found->also_json ? add_mixed(v->work, symbol, day, &this_error)
                               : add_json_file(v->work, symbol, day, &this_error);
-  return go_on(code, v->first, v->error, &this_error) ? 0 : -1;
+  return tks__reader_go_on(code, v->first, v->error, &this_error) ? 0 : -1;
 }
 
 /* A file of the symbol's own tells more than its day's: on a mixed day there are both. */
@@ -268,13 +257,13 @@ static int list_impl(listing_work *work, tks_error *error) {
     bool on = true;
     for (size_t i = 0; i < days.count && on; i++)
       if (days.days[i].sink == TKS_SQLITE)
-        on = go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
+        on = tks__reader_go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
     work->sorted = work->file_count;
     if (work->sorted > 1) qsort(work->files, work->sorted, sizeof *work->files, by_file);
     json_visit visit = {.work = work, .days = &days, .first = &first, .error = error};
     if (on) {
       int listed = for_json_symbols(reader, visit_json, &visit, &this_error);
-      (void)go_on(listed, &first, error, &this_error);
+      (void)tks__reader_go_on(listed, &first, error, &this_error);
     }
     code = first;
   }
