@@ -422,6 +422,49 @@ Test(listing, every_allocation_may_fail_beside_a_damaged_day) {
   allocations_fail(open_to_read, TKS_EDAYFILE, must_lack_sqlite);
 }
 
+static void must_have_one(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, 1);
+  cr_assert(infos[0].id == 1 && infos[0].count == 1);
+}
+
+/* The only day there is. */
+Test(listing, every_allocation_may_fail_of_what_is_left_of_a_day) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    open_with(&config);
+    (void)store_put(store, 1, STORE_NOON, 1, 2);
+    store_close(store);
+  }
+  store = NULL;
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  spoil(path, "spoilt");
+  allocations_fail(open_to_read, TKS_EDAYFILE, must_have_one);
+}
+
+enum { CROWD = 40 };
+
+static void must_be_a_crowd(const tks_symbol_info *infos, size_t total) {
+  (void)infos;
+  cr_assert_eq(total, CROWD);
+}
+
+/* Of a day in both sinks JSON has one symbol, SQLite has many. */
+Test(listing, every_allocation_may_fail_of_many_symbols) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    open_with(&config);
+    for (int i = 0; i < (backend == TKS_SQLITE ? CROWD - 1 : 1); i++) {
+      char name[16];
+      (void)snprintf(name, sizeof name, "S%d", i);
+      (void)store_put(store, store_symbol(store, backend == TKS_SQLITE ? name : "ZZZ"), STORE_NOON, 1, 2);
+    }
+    store_close(store);
+  }
+  store = NULL;
+  allocations_fail(open_to_read, TKS_OK, must_be_a_crowd);
+}
+
 static void must_be_pending(const tks_symbol_info *infos, size_t total) {
   cr_assert_eq(total, 1);
   cr_assert_eq(infos[0].count, 1);

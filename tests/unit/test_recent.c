@@ -344,6 +344,21 @@ Test(recent, the_latest_from_ring_and_disk_in_order) {
 /* ------------------------------------------------------------------ faults */
 
 /* A on day 0, of which a file was set aside or not, B on day 1. */
+static void make_json_for_faults(void) {
+  scratch_clear(dir);
+  tks_config config = store_config(TKS_JSON);
+  open_with(&config);
+  for (int i = 0; i < 20; i++)
+    (void)store_put(store, 1 + (uint32_t)i % 2, STORE_NOON + i % 2 * STORE_DAY_NS + i / 2, 1, 2);
+  store_close(store);
+  char path[PATH_MAX];
+  store_json_path(dir, "A", STORE_DAY, path);
+  FILE *file = fopen(path, "a");
+  cr_assert_not_null(file);
+  (void)fprintf(file, "spoilt\n");
+  (void)fclose(file);
+}
+
 static void make_for_faults(bool damaged) {
   scratch_clear(dir);
   make_days(2);
@@ -396,9 +411,7 @@ static int fail_reading(tks__fs_op op, const char *path) {
   return atomic_fetch_sub(&reads_left, 1) == 0 ? EIO : 0;
 }
 
-static void reads_fail(bool damaged) {
-  const int sound = damaged ? TKS_EDAYFILE : TKS_OK;
-  make_for_faults(damaged);
+static void reads_fail(int sound) {
   bool failed = true;
   for (int n = 0; failed; n++) {
     open_to_read();
@@ -419,5 +432,17 @@ static void reads_fail(bool damaged) {
   }
 }
 
-Test(recent, every_read_may_fail) { reads_fail(false); }
-Test(recent, every_read_may_fail_behind_a_damaged_day) { reads_fail(true); }
+Test(recent, every_read_may_fail) {
+  make_for_faults(false);
+  reads_fail(TKS_OK);
+}
+
+Test(recent, every_read_may_fail_behind_a_damaged_day) {
+  make_for_faults(true);
+  reads_fail(TKS_EDAYFILE);
+}
+
+Test(recent, every_read_of_json_may_fail_behind_a_damaged_day) {
+  make_json_for_faults();
+  reads_fail(TKS_EDAYFILE);
+}

@@ -457,3 +457,35 @@ Test(sqlite_day, every_allocation_may_fail) {
     if (!failed) break;
   }
 }
+
+/* So many that the next name makes the table's index grow. */
+static void fill(tks__names *names) {
+  tks__names_deinit(names);
+  cr_assert_eq(tks__names_init(names, 1000), TKS_OK);
+  for (int i = 0; i < 32; i++) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "name %d", i);
+    (void)intern(names, name);
+  }
+}
+
+/* A record without its source, or a list without a symbol, would be taken for the whole. */
+Test(sqlite_day, names_that_find_no_memory) {
+  for (int of_symbols = 0; of_symbols < 2; of_symbols++) {
+    uint64_t n = 0;
+    for (bool failed = true; failed; n++) {
+      tks__pool_forget(&pool, day);
+      fill(of_symbols ? &symbols : &sources);
+      tks__stretch s = whole();
+      tks__day_summary summary = {0};
+      fail_allocation(n);
+      int code = of_symbols ? tks__sqlite_day_summary(&pool, day, &symbols, &summary, NULL) : read_some(&s, MANY);
+      failed = allocations_work();
+      cr_assert_eq(code, failed ? TKS_ENOMEM : TKS_OK, "%d", code);
+      if (of_symbols && !failed) cr_assert_eq(summary.count, 2);
+      for (size_t i = 0; i < count && !of_symbols; i++) cr_assert_eq(records[i].source != 0, i % 3 != 0, "%zu", i);
+      tks__free(summary.symbols);
+    }
+    cr_assert_gt(n, 3);
+  }
+}
