@@ -598,6 +598,13 @@ static void *put_one(void *argument) {
   return NULL;
 }
 
+static void *put_array_of_one(void *argument) {
+  (void)argument;
+  tks_quote q = {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+  atomic_store(&done_code, tks_put_quotes(store, &q, 1, NULL, NULL, NULL));
+  return NULL;
+}
+
 static bool is_blocked(const tks_store_stats *stats, void *context) {
   (void)context;
   return stats->blocked == 1;
@@ -627,13 +634,13 @@ Test(store, a_loss_is_listed_while_it_is_on_its_way_to_the_ledger) {
   store = NULL;
 }
 
-Test(store, a_full_queue_makes_put_wait_for_room) {
+static void wait_for_room(void *(*put)(void *)) {
   tks_config config = store_config(TKS_JSON);
   config.queue_policy = TKS_QUEUE_BLOCK;
   config.block_limit_ms = 3600000;
   open_held(&config);
   atomic_store(&done_code, 99);
-  pthread_t thread = start_thread(put_one, NULL);
+  pthread_t thread = start_thread(put, NULL);
   cr_assert(store_wait(store, is_blocked, NULL));
   linger_ms(20);
   cr_assert_eq(atomic_load(&done_code), 99);
@@ -644,6 +651,9 @@ Test(store, a_full_queue_makes_put_wait_for_room) {
   store = NULL;
   cr_assert_eq(store_json_seqs(dir), ROOM + 1);
 }
+
+Test(store, a_full_queue_makes_put_wait_for_room) { wait_for_room(put_one); }
+Test(store, a_full_queue_makes_an_array_wait_for_room) { wait_for_room(put_array_of_one); }
 
 Test(store, a_put_that_waited_too_long_drops) {
   tks_config config = store_config(TKS_JSON);
