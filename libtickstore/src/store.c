@@ -189,12 +189,12 @@ static int pass_stages_locked(tks__engine *engine, tks__symbol *symbol, tks__rec
 static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *record, bool *waited_out, tks_error *error) {
   tks__engine *engine = store->engine;
   bool block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
+  int64_t limit_ns = block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS;
+  if (waited_out != NULL && *waited_out) limit_ns = 0;
   bool stalled = tks__journal_can_grow(engine->journal);
   if (stalled) atomic_fetch_add_explicit(&engine->journal->stalls, 1, memory_order_relaxed);
-  else if (block) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
-  int64_t now_ns = tks__clock_monotonic_ns();
-  int64_t limit_ns = block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS;
-  int64_t deadline_ns = now_ns + (waited_out != NULL && *waited_out ? 0 : limit_ns);
+  else if (block && limit_ns > 0) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
+  int64_t deadline_ns = tks__clock_monotonic_ns() + limit_ns;
   int code = NO_ROOM;
   while (code == NO_ROOM) {
     bool worth_waiting = block || tks__journal_can_grow(engine->journal);
@@ -323,7 +323,7 @@ static int take_lock(tks__engine *engine, tks_error *error) {
   tks__forks_note_lock(engine->lock_fd);
   errnum = tks__fs_lock(engine->lock_fd);
   if (errnum == 0) return TKS_OK;
-  if (errnum == EAGAIN || errnum == EACCES)
+  if (errnum == EAGAIN)
     return tks__fail(error, TKS_ELOCKED, errnum, "%s is open for writing elsewhere", engine->layout.root);
   return tks__fail_errno(error, errnum, "cannot lock %s", path);
 }

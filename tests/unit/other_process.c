@@ -44,11 +44,15 @@ static int crash(tks_store *store) {
 
 static int leave_orphan(tks_store *store) {
   if (put_many(store, 100) != TKS_OK) return 1;
-  char byte;
+  char byte = 0;
+  int up[2];
+  if (pipe(up) != 0) return 2;
   pid_t child = fork();
-  if (child == 0) _exit(read(0, &byte, 1) == 0 ? 0 : 1);
-  if (child > 0) (void)raise(SIGKILL);
-  return 2;
+  if (child != 0) (void)close(up[1]);
+  if (child == 0) _exit(write(up[1], &byte, 1) == 1 && read(0, &byte, 1) == 0 ? 0 : 1);
+  /* Not before it runs: until then it holds what the fork gave it. */
+  if (child > 0 && read(up[0], &byte, 1) == 1) (void)raise(SIGKILL);
+  return 3;
 }
 
 int main(int count, char **arguments) {

@@ -214,6 +214,23 @@ Test(arrow, rows_come_back_in_chunks_of_any_size) {
   }
 }
 
+/* More at once than any column has room for at first, and so many that they get large pages. */
+Test(arrow, an_array_of_many_quotes_is_one_batch) {
+  enum { MANY = 40000 };
+  test_random random = random_new();
+  tks_quote *quotes = make_quotes(&random, MANY, 3, 5);
+  Stream stream;
+  Batch batch;
+  cr_assert_eq(tks__arrow_quotes(made_name, NULL, quotes, MANY, &stream, NULL), TKS_OK);
+  cr_assert_eq(stream.get_next(&stream, &batch), 0);
+  cr_assert_eq(batch.length, MANY);
+  expect_rows(&batch, quotes);
+  batch.release(&batch);
+  expect_end(&stream);
+  stream.release(&stream);
+  free(quotes);
+}
+
 Test(arrow, no_rows_are_a_schema_and_an_end) {
   made m = {0};
   Stream stream = stream_of(&m, 0);
@@ -244,15 +261,19 @@ Test(arrow, schema_says_what_the_header_says) {
     cr_assert_eq(c->dictionary != NULL, dictionary);
     if (dictionary) cr_assert_str_eq(c->dictionary->format, "u");
   }
-  /* A child that was moved out outlives its parent and the stream. */
+  /* A child or a dictionary that was moved out outlives its parent and the stream. */
   moved = *schema.children[SOURCE];
   schema.children[SOURCE]->release = NULL;
+  Schema words = *schema.children[SYMBOL]->dictionary;
+  schema.children[SYMBOL]->dictionary->release = NULL;
   schema.release(&schema);
   cr_assert_null(schema.release);
   stream.release(&stream);
   cr_assert_str_eq(moved.name, "source");
   cr_assert_str_eq(moved.dictionary->format, "u");
   moved.release(&moved);
+  cr_assert_str_eq(words.format, "u");
+  words.release(&words);
 }
 
 static Batch batch_of(const tks_quote *quotes, size_t count) {
@@ -457,8 +478,9 @@ Test(arrow, shares_hold_the_same_memory) {
   test_random random = random_new();
   tks_quote *quotes = make_quotes(&random, 3000, 2, 5);
   Batch whole = batch_of(quotes, 3000), part, part_of_part;
-  Stream a, b, c;
+  Stream a, b, c, d;
   cr_assert_eq(tks_arrow_share(&whole, 0, 3000, &a, NULL), TKS_OK);
+  cr_assert_eq(tks_arrow_share(&whole, 0, 7, &d, NULL), TKS_OK);
   cr_assert_eq(tks_arrow_share(&whole, 101, 2000, &b, NULL), TKS_OK);
   const void *bids = whole.children[BID]->buffers[1];
   whole.release(&whole);
@@ -475,6 +497,11 @@ Test(arrow, shares_hold_the_same_memory) {
   cr_assert_eq(part_of_part.length, 5);
   expect_rows(&part_of_part, quotes + 104);
   part_of_part.release(&part_of_part);
+  cr_assert_eq(d.get_next(&d, &part), 0);
+  d.release(&d);
+  cr_assert_eq(part.length, 7);
+  expect_rows(&part, quotes);
+  part.release(&part);
   cr_assert_eq(a.get_next(&a, &whole), 0);
   a.release(&a);
   cr_assert_eq(whole.length, 3000);
@@ -492,6 +519,7 @@ Test(arrow, shares_of_nothing_and_of_strangers) {
   expect_end(&s);
   s.release(&s);
   cr_assert_eq(tks_arrow_share(NULL, 0, 1, &s, &error), TKS_ELIMIT);
+  cr_assert_eq(tks_arrow_share(NULL, 1, 0, &s, &error), TKS_ELIMIT);
   cr_assert_null(s.release);
   Batch batch = batch_of(quotes, 2);
   cr_assert_eq(tks_arrow_share(&batch, 2, 0, &s, &error), TKS_OK);
@@ -714,8 +742,14 @@ Test(arrow_store, arrays_of_quotes_become_a_batch) {
   cr_assert_eq(tks_quotes_arrow(store, NULL, 1, &stream, &error), TKS_ENULL);
   cr_assert_eq(tks_quotes_arrow(store, quotes, 1, NULL, &error), TKS_ENULL);
   cr_assert_eq(tks_quotes_arrow(store, quotes, (size_t)TKS_MAX_RECORDS + 1, &stream, &error), TKS_ELIMIT);
-  quotes[1].symbol = 99;
-  cr_assert_eq(tks_quotes_arrow(store, quotes, 2, &stream, &error), TKS_ESYMBOL);
+  for (int i = 1; i >= 0; i--) {
+    const tks_quote kept = quotes[i];
+    quotes[i].symbol = 99;
+    cr_assert_eq(tks_quotes_arrow(store, quotes, 2, &stream, &error), TKS_ESYMBOL);
+    quotes[i].symbol = 0;
+    cr_assert_eq(tks_quotes_arrow(store, quotes, 2, &stream, &error), TKS_ESYMBOL);
+    quotes[i] = kept;
+  }
   quotes[1].symbol = other;
   quotes[1].source = 99;
   cr_assert_eq(tks_quotes_arrow(store, quotes, 2, &stream, &error), TKS_ESOURCE);

@@ -243,3 +243,29 @@ Test(calendar, failures_are_reported_and_not_remembered) {
   expect_db(2026, 1, 1, (int32_t[]){day_of(2026, 1, 2)}, false);
   expect_json(1, (int32_t[]){9}, true);
 }
+
+/* Rights that are changed leave the time of the last change of names as it is. */
+Test(calendar, a_directory_whose_rights_changed_is_read_again) {
+  add_day(2024, 3, 5);
+  const int32_t want[] = {day_of(2024, 3, 5)};
+  expect_db(2024, 3, 1, want, true);
+  expect_db(2024, 3, 1, want, false);
+  char path[TKS__PATH_MAX];
+  tks__layout_db_dir(&layout, 2024, 3, path);
+  struct stat before, after;
+  cr_assert_eq(stat(path, &before), 0);
+  do {
+    cr_assert_eq(chmod(path, 0700), 0);
+    cr_assert_eq(stat(path, &after), 0);
+  } while (after.st_ctim.tv_sec == before.st_ctim.tv_sec && after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+  expect_db(2024, 3, 1, want, true);
+}
+
+Test(calendar, a_file_in_place_of_all_json_files_is_none) {
+  char path[PATH_MAX];
+  (void)snprintf(path, sizeof path, "%s/json", dir);
+  write_file(path, "", 0);
+  expect_json(0, NULL, false);
+}
+
+Test(calendar, none_is_freed) { tks__calendar_free(NULL); }

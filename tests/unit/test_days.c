@@ -215,6 +215,26 @@ Test(days, files_set_aside_are_told_for_ever) {
   cr_assert_eq(days[2].count, 1);
 }
 
+/* Set aside once, and damaged anew: one of both is told. */
+Test(days, a_day_that_is_damaged_twice) {
+  make_store(TKS_SQLITE);
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  write_file(path, "spoilt", 6);
+  tks_config config = store_config(TKS_SQLITE);
+  store = store_open(dir, &config);
+  (void)store_put(store, store_symbol(store, "A"), STORE_NOON, 1, 2);
+  store_close(store);
+  write_file(path, "spoilt again", 12);
+  store = NULL;
+  list(TKS_CHECK_QUICK);
+  cr_assert_eq(total, 3);
+  cr_assert_eq(days[0].code, TKS_EDAYFILE);
+  cr_assert_not_null(strstr(days[0].message, "set aside"), "%s", days[0].message);
+  cr_assert_eq(days[0].count, 0);
+  cr_assert_eq(days[1].code, TKS_OK, "%s", days[1].message);
+}
+
 /* What is not ours is not looked at. */
 Test(days, strange_files_and_directories) {
   make_store(TKS_DUAL);

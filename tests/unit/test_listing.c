@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <limits.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
   if (store != NULL) (void)tks_close(store, NULL);
   model_deinit(&expected);
   scratch_remove(dir);
@@ -214,50 +217,290 @@ Test(listing, a_day_that_was_set_aside_is_told) {
   cr_assert_eq(info.count, 1);
 }
 
-/* ---- faults */
+/* One of a format to come among them, and what is not ours. */
+Test(listing, many_damaged_days) {
+  static const char *const days[] = {"2024-03-05", "2024-03-06", "2024-03-07"};
+  for (int first = 0; first < 2; first++) {
+    scratch_clear(dir);
+    tks_config config = store_config(TKS_SQLITE);
+    open_with(&config);
+    for (int day = 0; day < 3; day++) (void)store_put(store, 1, STORE_NOON + day * STORE_DAY_NS, 1, 2);
+    store_close(store);
+    char path[PATH_MAX];
+    sqlite3 *db;
+    store_day_path(dir, days[first], path);
+    write_file(path, "spoilt", 6);
+    store_day_path(dir, days[1 - first], path);
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version = 9", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(db);
+    (void)snprintf(path, sizeof path, "%s/json/%%zz", dir);
+    make_dirs(path);
+    open_with(&config);
+    (void)store_put(store, 2, STORE_NOON + 5 * STORE_DAY_NS, 1, 2); /* pending, at first */
+    tks_symbol_info infos[SYMBOLS];
+    tks_error error;
+    size_t total;
+    cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, &error), first == 0 ? TKS_EDAYFILE : TKS_EFORMAT);
+    cr_assert_not_null(strstr(error.message, days[0]), "%s", error.message);
+    cr_assert_eq(total, 2);
+    cr_assert(infos[0].id == 2 && infos[0].count == 1);
+    cr_assert(infos[1].id == 1 && infos[1].count == 1);
+    store_close(store);
+    store = NULL;
+  }
+}
 
-/* ZZZ and A with records of one day in SQLite and in JSON, by writers that differed. */
+/* ---- days in both sinks */
+
+/* ZZZ and A with records of one day in SQLite and in JSON, by writers that differed; AB on a day of each sink alone. */
 static void make_mixed(void) {
   for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
     tks_config config = store_config(backend);
     open_with(&config);
     for (int i = 0; i < 10; i++) (void)store_put(store, 1 + (uint32_t)i % 2, STORE_NOON + i, 1, 2);
-    (void)store_put(store, 3, STORE_NOON + backend * STORE_DAY_NS, 1, 2); /* a day of this sink alone */
+    (void)store_put(store, 3, STORE_NOON + backend * STORE_DAY_NS, 1, 2);
+    if (backend == TKS_SQLITE)
+      (void)store_put(store, 4, STORE_NOON, 1, 2); /* SQLite alone has it, of a day that both have */
     store_close(store);
   }
   store = NULL;
 }
 
 /* Anew for each fault: a connection that is open already makes fewer calls. */
-static void open_mixed(void) {
+static void open_to_read(void) {
   if (store != NULL) store_close(store);
   tks_config config = store_config(TKS_SQLITE);
   config.read_only = 1;
   open_with(&config);
 }
 
-static void must_count_mixed(const tks_symbol_info *infos, size_t total) {
-  cr_assert_eq(total, 3);
+static uint64_t count_of(const tks_symbol_info *infos, size_t total, uint32_t id) {
   for (size_t i = 0; i < total; i++)
-    cr_assert_eq(infos[i].count, infos[i].id == 3 ? 2 : 10, "%u: %llu", infos[i].id,
-                 (unsigned long long)infos[i].count);
+    if (infos[i].id == id) return infos[i].count;
+  return 0;
 }
 
-/* A listing lacks nothing, or says why it is none. */
-Test(listing, every_allocation_may_fail) {
+static void must_count_mixed(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, SYMBOLS);
+  for (uint32_t id = 1; id <= SYMBOLS; id++) {
+    uint64_t count = count_of(infos, total, id);
+    cr_assert_eq(count, id == 4 ? 1 : id == 3 ? 2 : 10, "%u: %llu", id, (unsigned long long)count);
+  }
+}
+
+static void spoil(const char *path, const char *bytes) { write_file(path, bytes, strlen(bytes)); }
+
+/* What a damaged file of such a day leaves is counted, as it is read: nothing is newest that a range would not give. */
+static void must_agree(uint32_t id, uint64_t want) {
+  tks_symbol_info infos[SYMBOLS];
+  tks_quote quote, quotes[SYMBOLS];
+  size_t total, count;
+  tks_error error;
+  cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, &error), TKS_EDAYFILE);
+  cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
+  cr_assert_eq(count_of(infos, total, id), want, "%llu", (unsigned long long)count_of(infos, total, id));
+  tks_range range = store_range(id);
+  size_t damaged;
+  int code;
+  free(store_read_on(store, &range, 3, &count, &damaged, &code));
+  cr_assert_eq(count, want);
+  cr_assert_geq(damaged, 1);
+  cr_assert_eq(tks_latest(store, id, &quote, NULL), TKS_OK);
+  cr_assert_eq(tks_latest_all(store, quotes, SYMBOLS, &total, NULL), TKS_EDAYFILE);
+  bool found = false;
+  for (size_t i = 0; i < total; i++) found |= memcmp(&quotes[i], &quote, sizeof quote) == 0;
+  cr_assert(found, "the latest of %u is not among the latest of all", id);
+}
+
+Test(listing, a_mixed_day_whose_json_file_is_damaged) {
   make_mixed();
+  char path[PATH_MAX];
+  store_json_path(dir, "ZZZ", STORE_DAY, path);
+  spoil(path, "spoilt\n");
+  open_to_read();
+  must_agree(1, 5);
+}
+
+Test(listing, a_mixed_day_whose_sqlite_file_is_damaged) {
+  make_mixed();
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  spoil(path, "spoilt");
+  open_to_read();
+  must_agree(1, 5);
+}
+
+/* ---- JSON files that appear while they are listed */
+
+static _Atomic int json_lists;
+static char hidden[3][PATH_MAX], shown[3][PATH_MAX];
+
+/* Which days there are is known by then, and what SQLite has is counted. */
+static int show_at_second_list(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_LIST || path == NULL || strcmp(path + strlen(path) - 5, "/json") != 0) return 0;
+  if (atomic_fetch_add(&json_lists, 1) != 1) return 0;
+  for (int i = 0; i < 3; i++)
+    if (rename(hidden[i], shown[i]) != 0) return EIO;
+  return 0;
+}
+
+static void hide(int i, const char *symbol, const char *day) {
+  store_json_path(dir, symbol, day, shown[i]);
+  (void)snprintf(hidden[i], sizeof hidden[i], "%.*s.hidden", PATH_MAX - 8, shown[i]);
+  cr_assert_eq(rename(shown[i], hidden[i]), 0);
+}
+
+/* A record is counted once, however it got to where it is: a symbol that SQLite's summary has counted is not read again, and a day that
+ * was not there is left to the next listing. */
+Test(listing, json_files_that_appear_meanwhile) {
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  for (uint32_t id = 1; id <= 2; id++)
+    for (int i = 0; i < 5; i++) (void)store_put(store, id, STORE_NOON + i, 1, 2);
+  store_close(store);
+  config.backend = TKS_JSON; /* from now on a day may be in both, or in one alone */
+  open_with(&config);
+  for (int day = -1; day <= 1; day += 2) (void)store_put(store, 1, STORE_NOON + day * STORE_DAY_NS, 1, 2);
+  store_close(store);
+  store = NULL;
+  hide(0, "A", STORE_DAY);
+  hide(1, "ZZZ", "2024-03-04");
+  hide(2, "ZZZ", "2024-03-06");
+  open_to_read();
+  atomic_store(&tks__fs_fault, show_at_second_list);
+  tks_symbol_info infos[SYMBOLS];
+  size_t total;
+  cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, NULL), TKS_OK);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(atomic_load(&json_lists), 2);
+  cr_assert_eq(total, 2);
+  cr_assert_eq(count_of(infos, total, 1), 5);
+  cr_assert_eq(count_of(infos, total, 2), 5);
+  cr_assert_eq(tks_symbols(store, infos, SYMBOLS, &total, NULL), TKS_OK);
+  cr_assert_eq(count_of(infos, total, 1), 7);
+  cr_assert_eq(count_of(infos, total, 2), 5);
+}
+
+/* ---- faults */
+
+/* A listing lacks nothing, or says why it is none. What is damaged is told in any case. */
+static void allocations_fail(void (*open)(void), int sound, void (*must_hold)(const tks_symbol_info *, size_t)) {
   bool failed = true;
   for (uint64_t n = 0; failed; n++) {
     tks_symbol_info infos[SYMBOLS];
     size_t total = 99;
-    open_mixed();
+    open();
     fail_allocation(n);
     int code = tks_symbols(store, infos, SYMBOLS, &total, NULL);
     failed = allocations_work();
-    cr_assert(code == TKS_OK || (failed && code == TKS_ENOMEM), "allocation %llu: %d", (unsigned long long)n, code);
-    if (code == TKS_OK) must_count_mixed(infos, total);
-    cr_assert(failed || n > 10, "%llu allocations", (unsigned long long)n);
+    cr_assert(code == sound || (failed && code == TKS_ENOMEM), "allocation %llu: %d", (unsigned long long)n, code);
+    if (code == sound) must_hold(infos, total);
+    cr_assert(failed || n > 2, "%llu allocations", (unsigned long long)n);
   }
+}
+
+Test(listing, every_allocation_may_fail) {
+  make_mixed();
+  allocations_fail(open_to_read, TKS_OK, must_count_mixed);
+}
+
+static void must_lack_sqlite(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, 3);
+  for (uint32_t id = 1; id <= 3; id++) cr_assert_eq(count_of(infos, total, id), id == 3 ? 2 : 5, "%u", id);
+}
+
+static void spoil_sqlite(void) {
+  char path[PATH_MAX];
+  make_mixed();
+  store_day_path(dir, STORE_DAY, path);
+  spoil(path, "spoilt");
+}
+
+Test(listing, every_allocation_may_fail_beside_a_damaged_day) {
+  spoil_sqlite();
+  allocations_fail(open_to_read, TKS_EDAYFILE, must_lack_sqlite);
+}
+
+static void must_have_one(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, 1);
+  cr_assert(infos[0].id == 1 && infos[0].count == 1);
+}
+
+/* The only day there is. */
+Test(listing, every_allocation_may_fail_of_what_is_left_of_a_day) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    open_with(&config);
+    (void)store_put(store, 1, STORE_NOON, 1, 2);
+    store_close(store);
+  }
+  store = NULL;
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  spoil(path, "spoilt");
+  allocations_fail(open_to_read, TKS_EDAYFILE, must_have_one);
+}
+
+enum { CROWD = 40 };
+
+static void must_be_a_crowd(const tks_symbol_info *infos, size_t total) {
+  (void)infos;
+  cr_assert_eq(total, CROWD);
+}
+
+/* Of a day in both sinks JSON has one symbol, SQLite has many. */
+Test(listing, every_allocation_may_fail_of_many_symbols) {
+  for (uint32_t backend = TKS_SQLITE; backend <= TKS_JSON; backend++) {
+    tks_config config = store_config(backend);
+    open_with(&config);
+    for (int i = 0; i < (backend == TKS_SQLITE ? CROWD - 1 : 1); i++) {
+      char name[16];
+      (void)snprintf(name, sizeof name, "S%d", i);
+      (void)store_put(store, store_symbol(store, backend == TKS_SQLITE ? name : "ZZZ"), STORE_NOON, 1, 2);
+    }
+    store_close(store);
+  }
+  store = NULL;
+  allocations_fail(open_to_read, TKS_OK, must_be_a_crowd);
+}
+
+static void must_be_pending(const tks_symbol_info *infos, size_t total) {
+  cr_assert_eq(total, 1);
+  cr_assert_eq(infos[0].count, 1);
+}
+
+/* Nothing is on disk yet. */
+static void open_pending(void) {
+  if (store != NULL) store_close(store);
+  scratch_clear(dir);
+  tks_config config = store_config(TKS_JSON);
+  config.flush_interval_ms = 3600000;
+  open_with(&config);
+  (void)store_put(store, 2, STORE_NOON, 1, 2);
+}
+
+Test(listing, every_allocation_may_fail_of_what_is_pending) { allocations_fail(open_pending, TKS_OK, must_be_pending); }
+
+static void must_be_empty(const tks_symbol_info *infos, size_t total) {
+  (void)infos;
+  cr_assert_eq(total, 0);
+}
+
+static void open_empty(void) {
+  if (store != NULL) store_close(store);
+  scratch_clear(dir);
+  tks_config config = store_config(TKS_JSON);
+  open_with(&config);
+}
+
+Test(listing, every_allocation_may_fail_of_nothing) { allocations_fail(open_empty, TKS_OK, must_be_empty); }
+
+Test(listing, every_allocation_may_fail_of_json) {
+  open_pending();
+  store_close(store);
+  store = NULL;
+  allocations_fail(open_to_read, TKS_OK, must_be_pending);
 }
 
 static _Atomic int fs_countdown;
@@ -268,25 +511,35 @@ static int fail_reading(tks__fs_op op, const char *path) {
   return atomic_fetch_sub(&fs_countdown, 1) == 0 ? EIO : 0;
 }
 
-Test(listing, every_read_may_fail) {
-  make_mixed();
+static void reads_fail(int sound, void (*must_hold)(const tks_symbol_info *, size_t)) {
   for (int n = 0;; n++) {
     tks_symbol_info infos[SYMBOLS];
     tks_error error;
     size_t total = 99;
-    open_mixed();
+    open_to_read();
     atomic_store(&fs_countdown, n);
     atomic_store(&tks__fs_fault, fail_reading);
     int code = tks_symbols(store, infos, SYMBOLS, &total, &error);
     atomic_store(&tks__fs_fault, NULL);
     bool failed = atomic_load(&fs_countdown) < 0;
-    cr_assert(code == TKS_OK || (failed && code == TKS_EIO), "%d: %d", n, code);
-    if (code == TKS_OK) must_count_mixed(infos, total);
-    else cr_assert_eq(error.code, TKS_EIO);
+    cr_assert(code == sound || (failed && code == TKS_EIO), "%d: %d", n, code);
+    if (code == sound) must_hold(infos, total);
+    if (code != TKS_OK) cr_assert_eq(error.code, code);
     if (failed) continue;
     cr_assert_gt(n, 10);
     break;
   }
+}
+
+Test(listing, every_read_may_fail) {
+  make_mixed();
+  reads_fail(TKS_OK, must_count_mixed);
+}
+
+/* A day that is damaged does not hide that another could not be looked at. */
+Test(listing, every_read_may_fail_beside_a_damaged_day) {
+  spoil_sqlite();
+  reads_fail(TKS_EDAYFILE, must_lack_sqlite);
 }
 
 /* A list that lacks symbols, or quotes that lack their source, would be taken for the whole. */

@@ -135,6 +135,27 @@ Test(pool, connections_are_used_again) {
   tks__pool_deinit(&pool);
 }
 
+/* One that is too old goes before those of other days, however long they have been idle. */
+Test(pool, an_expired_connection_of_the_day_goes_first) {
+  make_sealed(day);
+  make_sealed(day + 1);
+  options.life_s = 0;
+  start();
+  tks__connection *a = acquire(day), *b = acquire(day + 1);
+  tks__pool_release(&pool, a, false);
+  tks__pool_release(&pool, b, false);
+  a->used_ns = 2;
+  b->used_ns = 1;
+  tks__connection *c = acquire(day);
+  cr_assert_eq(c->day, day);
+  cr_assert_eq(pool.count, 2);
+  bool kept = false;
+  for (size_t i = 0; i < pool.count; i++) kept |= pool.connections[i]->day == day + 1;
+  cr_assert(kept, "the other day's was closed");
+  tks__pool_release(&pool, c, false);
+  tks__pool_deinit(&pool);
+}
+
 /* Set, and read back on the connection in question. */
 Test(pool, connections_are_configured) {
   make_sealed(day);

@@ -221,3 +221,27 @@ Test(reader, a_walk_that_failed_goes_on_where_it_was) {
 }
 
 Test(reader, without_a_writer_everything_on_disk_counts) { cr_assert_eq(tks__reader_max_seq(&reader), INT64_MAX); }
+
+static int fail_first_year(tks__fs_op op, const char *path) {
+  return op == TKS__FS_LIST && path != NULL && strstr(path, "/db/2023") != NULL ? EIO : 0;
+}
+
+/* Of many years one cannot be read: the walk says so and does not go on with the next. */
+Test(reader, a_year_that_cannot_be_read_ends_a_walk) {
+  int32_t day = tks__utc_day(STORE_NOON);
+  make_sqlite(day - 365);
+  make_sqlite(day);
+  atomic_store(&tks__fs_fault, fail_first_year);
+  tks__reader_walk walk;
+  tks__reader_days days;
+  tks_error error;
+  tks__reader_walk_begin(&walk, eurusd, day - 400, day, false);
+  cr_assert_eq(tks__reader_walk_next(&reader, &walk, &days, &error), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, dir), "%s", error.message);
+  cr_assert_eq(days.count, 0);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_eq(tks__reader_walk_next(&reader, &walk, &days, &error), TKS_OK);
+  cr_assert_eq(days.count, 1);
+  cr_assert_eq(days.days[0].day, day - 365);
+  tks__free(days.days);
+}

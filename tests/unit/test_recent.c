@@ -1,11 +1,16 @@
 #include "query/recent.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <limits.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fs.h"
+#include "support/faults.h"
 #include "support/model.h"
 #include "support/scratch.h"
 #include "support/stores.h"
@@ -25,6 +30,8 @@ static void set_up(void) {
 }
 
 static void tear_down(void) {
+  atomic_store(&tks__fs_fault, NULL);
+  (void)allocations_work();
   if (store != NULL) (void)tks_close(store, NULL);
   model_deinit(&expected);
   scratch_remove(dir);
@@ -260,4 +267,182 @@ Test(recent, the_latest_of_a_day_that_was_set_aside_and_begun_anew) {
   cr_assert(code == TKS_OK || code == TKS_EDAYFILE, "%d", code);
   cr_assert_eq(total, 1);
   cr_assert_eq(quotes[0].bid, 7);
+}
+
+/* Days that nobody can read, and one of a format to come, behind each other. */
+Test(recent, many_damaged_days) {
+  make_days(6); /* A on days 0, 2, 4; B on 1, 3, 5 */
+  char path[PATH_MAX];
+  store_day_path(dir, "2024-03-07", path);
+  write_file(path, "spoilt", 6);
+  store_day_path(dir, "2024-03-09", path);
+  sqlite3 *db;
+  cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+  cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version = 9", NULL, NULL, NULL), SQLITE_OK);
+  (void)sqlite3_close(db);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_quote quote, quotes[100];
+  size_t count;
+  tks_error error;
+  cr_assert_eq(tks_recent(store, 1, 100, quotes, &count, &error), TKS_EFORMAT, "the first that is met");
+  cr_assert_not_null(strstr(error.message, "2024-03-09"), "%s", error.message);
+  cr_assert_eq(count, 10);
+  cr_assert_eq(quotes[0].ts_ns, STORE_NOON);
+  cr_assert_eq(tks_latest(store, 1, &quote, NULL), TKS_OK);
+  cr_assert_eq(quote.ts_ns, STORE_NOON + 9);
+  cr_assert_eq(tks_latest_all(store, quotes, 4, &count, NULL), TKS_EDAYFILE);
+  cr_assert_eq(count, 2);
+  cr_assert_eq(quotes[0].ts_ns, STORE_NOON + 9);
+  cr_assert_eq(quotes[1].ts_ns, STORE_NOON + 5 * STORE_DAY_NS + 9);
+}
+
+Test(recent, all_that_there_was_is_damaged) {
+  make_days(1);
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
+  write_file(path, "spoilt", 6);
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  tks_quote quote;
+  size_t total = 99;
+  tks_error error;
+  cr_assert_eq(tks_latest(store, 1, &quote, &error), TKS_EDAYFILE);
+  cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
+  cr_assert_eq(tks_latest(store, 1, &quote, NULL), TKS_EDAYFILE);
+  cr_assert_eq(tks_latest_all(store, &quote, 1, &total, NULL), TKS_EDAYFILE);
+  cr_assert_eq(total, 0);
+}
+
+Test(recent, the_latest_of_no_symbol) {
+  tks_config config = store_config(TKS_SQLITE);
+  store = store_open(dir, &config);
+  tks_quote quote;
+  size_t total = 99;
+  cr_assert_eq(tks_latest_all(store, &quote, 1, &total, NULL), TKS_OK);
+  cr_assert_eq(total, 0);
+}
+
+/* B is known from the disk alone, A from its ring alone. */
+Test(recent, the_latest_from_ring_and_disk_in_order) {
+  tks_config config = store_config(TKS_SQLITE);
+  open_with(&config);
+  (void)store_put(store, 2, STORE_NOON, 1, 2);
+  store_close(store);
+  open_with(&config);
+  (void)store_put(store, 1, STORE_NOON, 3, 4);
+  for (int round = 0; round < 2; round++) {
+    tks_quote quotes[4];
+    size_t total;
+    cr_assert_eq(tks_latest_all(store, quotes, 4, &total, NULL), TKS_OK);
+    cr_assert_eq(total, 2);
+    cr_assert(quotes[0].symbol == 1 && quotes[0].bid == 3);
+    cr_assert(quotes[1].symbol == 2 && quotes[1].bid == 1);
+  }
+}
+
+/* ------------------------------------------------------------------ faults */
+
+/* A on day 0, of which a file was set aside or not, B on day 1. */
+static void make_json_for_faults(void) {
+  scratch_clear(dir);
+  tks_config config = store_config(TKS_JSON);
+  open_with(&config);
+  for (int i = 0; i < 20; i++)
+    (void)store_put(store, 1 + (uint32_t)i % 2, STORE_NOON + i % 2 * STORE_DAY_NS + i / 2, 1, 2);
+  store_close(store);
+  char path[PATH_MAX];
+  store_json_path(dir, "A", STORE_DAY, path);
+  FILE *file = fopen(path, "a");
+  cr_assert_not_null(file);
+  (void)fprintf(file, "spoilt\n");
+  (void)fclose(file);
+}
+
+static void make_for_faults(bool damaged) {
+  scratch_clear(dir);
+  make_days(2);
+  char path[PATH_MAX];
+  tks_config config = store_config(TKS_SQLITE);
+  if (!damaged) return;
+  store_day_path(dir, STORE_DAY, path);
+  write_file(path, "spoilt", 6);
+  open_with(&config);
+  (void)store_put(store, 1, STORE_NOON + 9, 7, 8);
+  store_close(store);
+}
+
+/* Anew for each fault: a connection that is open already makes fewer calls. */
+static void open_to_read(void) {
+  tks_config config = store_config(TKS_SQLITE);
+  config.read_only = 1;
+  open_with(&config);
+}
+
+Test(recent, every_allocation_may_fail) {
+  for (int damaged = 0; damaged < 2; damaged++) {
+    const int sound = damaged ? TKS_EDAYFILE : TKS_OK;
+    make_for_faults(damaged);
+    bool failed = true;
+    for (uint64_t n = 0; failed; n++) {
+      open_to_read();
+      tks_quote quotes[4];
+      size_t total = 99;
+      fail_allocation(n);
+      int code = tks_latest_all(store, quotes, 4, &total, NULL);
+      failed = allocations_work();
+      cr_assert(code == sound || (failed && code == TKS_ENOMEM), "allocation %llu: %d", (unsigned long long)n, code);
+      if (code == sound) {
+        cr_assert_eq(total, 2);
+        cr_assert(quotes[0].symbol == 1 && quotes[0].ts_ns == STORE_NOON + 9);
+        cr_assert(quotes[1].symbol == 2);
+      }
+      store_close(store);
+      store = NULL;
+    }
+  }
+}
+
+static _Atomic int reads_left;
+
+static int fail_reading(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_LIST && op != TKS__FS_OPEN && op != TKS__FS_READ) return 0;
+  return atomic_fetch_sub(&reads_left, 1) == 0 ? EIO : 0;
+}
+
+static void reads_fail(int sound) {
+  bool failed = true;
+  for (int n = 0; failed; n++) {
+    open_to_read();
+    tks_quote quotes[4];
+    size_t total = 99;
+    tks_error error;
+    atomic_store(&reads_left, n);
+    atomic_store(&tks__fs_fault, fail_reading);
+    int code = tks_latest_all(store, quotes, 4, &total, &error);
+    atomic_store(&tks__fs_fault, NULL);
+    failed = atomic_load(&reads_left) < 0;
+    cr_assert(code == sound || (failed && code == TKS_EIO), "%d: %d", n, code);
+    if (code == sound) cr_assert_eq(total, 2);
+    if (code != TKS_OK) cr_assert_eq(error.code, code);
+    cr_assert(failed || n > 5, "%d reads", n);
+    store_close(store);
+    store = NULL;
+  }
+}
+
+Test(recent, every_read_may_fail) {
+  make_for_faults(false);
+  reads_fail(TKS_OK);
+}
+
+Test(recent, every_read_may_fail_behind_a_damaged_day) {
+  make_for_faults(true);
+  reads_fail(TKS_EDAYFILE);
+}
+
+Test(recent, every_read_of_json_may_fail_behind_a_damaged_day) {
+  make_json_for_faults();
+  reads_fail(TKS_EDAYFILE);
 }

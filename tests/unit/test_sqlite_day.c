@@ -185,6 +185,8 @@ Test(sqlite_day, bounds_and_filters) {
     cr_assert_eq(count, 0);
   }
   tks__stretch s = whole();
+  cr_assert_eq(read_some(&s, 0), TKS_OK);
+  cr_assert_eq(count, 0);
   cr_assert_eq(tks__sqlite_day_read(&pool, day + 1, &symbols, &sources, &s, records, MANY, &count, NULL), TKS_OK);
   cr_assert_eq(count, 0);
 }
@@ -303,6 +305,45 @@ Test(sqlite_day, summary_of_strange_names) {
   tks__free(summary.symbols);
 }
 
+#define SYMBOL_WITHOUT_NAMES                                                                                         \
+  "ALTER TABLE symbol RENAME TO old; CREATE TABLE symbol(id INTEGER PRIMARY KEY, name TEXT, quotes INTEGER NOT NULL" \
+  " DEFAULT 0, first_ns INTEGER, last_ns INTEGER); INSERT INTO symbol SELECT * FROM old; DROP TABLE old;"
+
+/* A table that somebody made anew, without its constraints. */
+Test(sqlite_day, names_that_are_null) {
+  change("PRAGMA legacy_alter_table = ON;" SYMBOL_WITHOUT_NAMES
+         "INSERT INTO symbol(quotes, first_ns, last_ns) VALUES(3, 1, 2);"
+         "ALTER TABLE source RENAME TO old; CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT);"
+         "INSERT INTO source SELECT id, CASE WHEN name = 'OANDA' THEN NULL ELSE name END FROM old; DROP TABLE old");
+  tks__day_summary summary;
+  tks_error error;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(summary.count, 2);
+  tks__free(summary.symbols);
+  tks__stretch s = whole();
+  cr_assert_eq(read_some(&s, MANY), TKS_OK);
+  cr_assert_eq(count, MANY);
+  for (size_t i = 0; i < count; i++) cr_assert_eq(records[i].source, i % 3 == 2 ? fxcm : 0, "%zu", i);
+}
+
+/* So many that SQLite looks at the clock among them. */
+Test(sqlite_day, summary_deadline) {
+  change("INSERT INTO symbol(name) WITH RECURSIVE n(v) AS (SELECT 0 UNION ALL SELECT v + 1 FROM n WHERE v < 20000)"
+         " SELECT 'S' || v FROM n");
+  pool.options.deadline_ms = 0;
+  tks__day_summary summary;
+  tks_error error;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_EDEADLINE);
+  cr_assert_not_null(strstr(error.message, STORE_DAY), "%s", error.message);
+  cr_assert_eq(summary.count, 0);
+  cr_assert_null(summary.symbols);
+  cr_assert_eq(pool.count, 1); /* no reason to close it */
+  pool.options.deadline_ms = 60000;
+  cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, &error), TKS_OK);
+  cr_assert_eq(summary.count, 2);
+  tks__free(summary.symbols);
+}
+
 /* ------------------------------------------------------------------ verify */
 
 static void verify_says(const char *sql, const char *message) {
@@ -331,6 +372,9 @@ Test(sqlite_day, verify) {
   verify_says("DELETE FROM meta WHERE key = 'last_seq'", "sequence numbers");
   verify_says("UPDATE meta SET value = NULL WHERE key = 'last_seq'", "sequence numbers");
   cr_assert_eq(tks__sqlite_day_verify(&pool, day + 1, NULL), TKS_OK);
+  write_file(path, "spoilt", 6);
+  tks__pool_forget(&pool, day);
+  cr_assert_eq(tks__sqlite_day_verify(&pool, day, NULL), TKS_EDAYFILE);
 }
 
 Test(sqlite_day, other_columns) {
@@ -411,5 +455,37 @@ Test(sqlite_day, every_allocation_may_fail) {
     cr_assert_eq(code, failed ? TKS_ENOMEM : TKS_OK, "%d", code);
     tks__free(summary.symbols);
     if (!failed) break;
+  }
+}
+
+/* So many that the next name makes the table's index grow. */
+static void fill(tks__names *names) {
+  tks__names_deinit(names);
+  cr_assert_eq(tks__names_init(names, 1000), TKS_OK);
+  for (int i = 0; i < 32; i++) {
+    char name[16];
+    (void)snprintf(name, sizeof name, "name %d", i);
+    (void)intern(names, name);
+  }
+}
+
+/* A record without its source, or a list without a symbol, would be taken for the whole. */
+Test(sqlite_day, names_that_find_no_memory) {
+  for (int of_symbols = 0; of_symbols < 2; of_symbols++) {
+    uint64_t n = 0;
+    for (bool failed = true; failed; n++) {
+      tks__pool_forget(&pool, day);
+      fill(of_symbols ? &symbols : &sources);
+      tks__stretch s = whole();
+      tks__day_summary summary = {0};
+      fail_allocation(n);
+      int code = of_symbols ? tks__sqlite_day_summary(&pool, day, &symbols, &summary, NULL) : read_some(&s, MANY);
+      failed = allocations_work();
+      cr_assert_eq(code, failed ? TKS_ENOMEM : TKS_OK, "%d", code);
+      if (of_symbols && !failed) cr_assert_eq(summary.count, 2);
+      for (size_t i = 0; i < count && !of_symbols; i++) cr_assert_eq(records[i].source != 0, i % 3 != 0, "%zu", i);
+      tks__free(summary.symbols);
+    }
+    cr_assert_gt(n, 3);
   }
 }

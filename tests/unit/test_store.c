@@ -598,6 +598,13 @@ static void *put_one(void *argument) {
   return NULL;
 }
 
+static void *put_array_of_one(void *argument) {
+  (void)argument;
+  tks_quote q = {.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+  atomic_store(&done_code, tks_put_quotes(store, &q, 1, NULL, NULL, NULL));
+  return NULL;
+}
+
 static bool is_blocked(const tks_store_stats *stats, void *context) {
   (void)context;
   return stats->blocked == 1;
@@ -627,13 +634,13 @@ Test(store, a_loss_is_listed_while_it_is_on_its_way_to_the_ledger) {
   store = NULL;
 }
 
-Test(store, a_full_queue_makes_put_wait_for_room) {
+static void wait_for_room(void *(*put)(void *)) {
   tks_config config = store_config(TKS_JSON);
   config.queue_policy = TKS_QUEUE_BLOCK;
   config.block_limit_ms = 3600000;
   open_held(&config);
   atomic_store(&done_code, 99);
-  pthread_t thread = start_thread(put_one, NULL);
+  pthread_t thread = start_thread(put, NULL);
   cr_assert(store_wait(store, is_blocked, NULL));
   linger_ms(20);
   cr_assert_eq(atomic_load(&done_code), 99);
@@ -644,6 +651,9 @@ Test(store, a_full_queue_makes_put_wait_for_room) {
   store = NULL;
   cr_assert_eq(store_json_seqs(dir), ROOM + 1);
 }
+
+Test(store, a_full_queue_makes_put_wait_for_room) { wait_for_room(put_one); }
+Test(store, a_full_queue_makes_an_array_wait_for_room) { wait_for_room(put_array_of_one); }
 
 Test(store, a_put_that_waited_too_long_drops) {
   tks_config config = store_config(TKS_JSON);
@@ -660,6 +670,40 @@ Test(store, a_put_that_waited_too_long_drops) {
   store_close(store);
   store = NULL;
   cr_assert_eq(store_json_seqs(dir), ROOM);
+}
+
+/* An array waits once: what comes behind a quote that has waited in vain is dropped at once. */
+Test(store, an_array_waits_for_room_once) {
+  tks_config config = store_config(TKS_JSON);
+  config.queue_policy = TKS_QUEUE_BLOCK;
+  config.block_limit_ms = 1000;
+  open_held(&config);
+  enum { MANY = 200 };
+  tks_quote quotes[MANY];
+  int32_t codes[MANY];
+  tks_put_result result;
+  for (int i = 0; i < MANY; i++) quotes[i] = (tks_quote){.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+  quotes[1].symbol = 0;
+  int64_t began_ns = tks__clock_monotonic_ns();
+  cr_assert_eq(tks_put_quotes(store, quotes, MANY, codes, &result, &error), TKS_PARTIAL);
+  cr_assert_geq(tks__clock_monotonic_ns() - began_ns, TKS__NS_PER_S);
+  for (int i = 0; i < MANY; i++) cr_assert_eq(codes[i], i == 1 ? TKS_ESYMBOL : TKS_EQUEUEFULL, "%d: %d", i, codes[i]);
+  cr_assert_eq(result.dropped, MANY - 1);
+  cr_assert_eq(result.refused, 1);
+  cr_assert_eq(result.accepted, 0);
+  cr_assert_eq(result.first_bad, 0);
+  cr_assert_eq(result.first_bad_code, TKS_EQUEUEFULL);
+  cr_assert_not_null(strstr(error.message, "16"), "%s", error.message);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.blocked, 1);
+  cr_assert_eq(stats.dropped, MANY - 1);
+  cr_assert(store_adds_up(&stats));
+  atomic_store(&held, false);
+  store_flush(store);
+  cr_assert_eq(tks_put_quotes(store, quotes, 1, codes, &result, &error), TKS_OK);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_json_seqs(dir), ROOM + 1);
 }
 
 Test(store, without_blocking_it_drops_at_once) {
@@ -712,6 +756,44 @@ Test(store, close_lets_waiting_puts_and_flushes_go) {
     atomic_store(&tks__fs_fault, NULL);
     cr_assert_eq(store_json_seqs(dir), ROOM);
   }
+}
+
+/* ---- a reader is held in a call until the store is being closed */
+
+static _Atomic bool inside;
+
+static int hold_lists(tks__fs_op op, const char *path) {
+  (void)path;
+  if (op != TKS__FS_LIST) return 0;
+  atomic_store(&inside, true);
+  while (atomic_load(&store->state) == TKS__STORE_OPEN) linger_ms(1);
+  linger_ms(5);
+  return 0;
+}
+
+static void *list_days(void *total) {
+  atomic_store(&done_code, tks_days(store, TKS_CHECK_QUICK, NULL, 0, total, NULL));
+  return NULL;
+}
+
+Test(store, close_waits_for_the_readers_of_a_read_only_store) {
+  tks_config config = store_config(TKS_DUAL);
+  open_with(&config);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  store_close(store);
+  config.read_only = 1;
+  open_with(&config);
+  atomic_store(&tks__fs_fault, hold_lists);
+  size_t total = 0;
+  pthread_t thread = start_thread(list_days, &total);
+  cr_assert(wait_until(is_set, &inside));
+  cr_assert_eq(tks_close(store, &error), TKS_OK);
+  cr_assert_eq(atomic_load(&inside), true);
+  atomic_store(&tks__fs_fault, NULL);
+  join_thread(thread);
+  store = NULL;
+  cr_assert_eq(done_code, TKS_OK);
+  cr_assert_eq(total, 2);
 }
 
 /* -------------------------------------------------------------------- time */

@@ -199,6 +199,7 @@ REFUSES(symbol_huge, put_symbol(UINT32_MAX, 0))
 REFUSES(source_never_given, put_symbol(eurusd, oanda + 1))
 REFUSES(source_huge, put_symbol(eurusd, UINT32_MAX))
 REFUSES(empty_name, symbol("", 0))
+REFUSES(no_name, symbol(NULL, 0))
 REFUSES(long_name, symbol("0123456789012345678901234567890123456789012345678901234567890123456789", 65))
 REFUSES(megabyte_name, symbol(dir, 1 << 20)) /* not looked at */
 REFUSES(nul_in_name, symbol("EUR\0USD", 7))
@@ -259,6 +260,16 @@ static int source_name_0(void) {
 
 static int flush_negative(void) { return tks_flush(store, -2, &error); }
 
+static int flush_no_sink(void) { return tks_sink_flush(store, TKS_DUAL, 0, &error); }
+static int sink_flush_negative(void) { return tks_sink_flush(store, TKS_JSON, -2, &error); }
+
+static int durable_of_no_sink(void) {
+  uint64_t seq = 5;
+  int code = tks_sink_durable_seq(store, 4, &seq, &error);
+  cr_assert_eq(seq, 5);
+  return code;
+}
+
 static int days_check(void) {
   size_t total = 5;
   return tks_days(store, 2, NULL, 0, &total, &error);
@@ -313,6 +324,7 @@ static const struct {
     {"source 2", source_never_given, TKS_ESOURCE, "source", "2", COUNTER(refused_source)},
     {"source 4G", source_huge, TKS_ESOURCE, "source", "4294967295", COUNTER(refused_source)},
     {"empty name", empty_name, TKS_ENAMEEMPTY, "symbol", "0 bytes", 0},
+    {"no name", no_name, TKS_ENAMEEMPTY, "symbol", "0 bytes", 0},
     {"long name", long_name, TKS_ENAMELONG, "symbol", "65", 0},
     {"1 MB name", megabyte_name, TKS_ENAMELONG, "symbol", "1048576", 0},
     {"NUL", nul_in_name, TKS_ENAMECONTROL, "symbol", "7 bytes", 0},
@@ -350,6 +362,9 @@ static const struct {
     {"name of symbol 99", symbol_name_unknown, TKS_ESYMBOL, "symbol", "99", 0},
     {"name of source 0", source_name_0, TKS_ESOURCE, "source", "0", 0},
     {"flush -2", flush_negative, TKS_EINVAL, "timeout_ms", "-2", 0},
+    {"flush both as one", flush_no_sink, TKS_EINVAL, "sink is", "3", 0},
+    {"flush sink -2", sink_flush_negative, TKS_EINVAL, "timeout_ms", "-2", 0},
+    {"durable 4", durable_of_no_sink, TKS_EINVAL, "sink is", "4", 0},
     {"days 2", days_check, TKS_EINVAL, "check", "0x2", 0},
     {"2G quotes", too_many_quotes, TKS_ELIMIT, "count", "2147483648", 0},
     {"stats size 4", stats_small, TKS_ESTRUCT, "tks_store_stats", "4", 0},
@@ -450,6 +465,9 @@ Test(tickstore, null_arguments) {
   IS_NULL(tks_flush(NULL, 0, &error), "store");
   IS_NULL(tks_durable_seq(NULL, &seq, &error), "store");
   IS_NULL(tks_durable_seq(store, NULL, &error), "seq");
+  IS_NULL(tks_sink_flush(NULL, TKS_SQLITE, 0, &error), "store");
+  IS_NULL(tks_sink_durable_seq(NULL, TKS_SQLITE, &seq, &error), "store");
+  IS_NULL(tks_sink_durable_seq(store, TKS_SQLITE, NULL, &error), "seq");
   IS_NULL(tks_symbol(NULL, "X", 1, &id, &error), "store");
   IS_NULL(tks_symbol(store, NULL, 1, &id, &error), "name");
   IS_NULL(tks_symbol(store, "X", 1, NULL, &error), "id");
@@ -498,6 +516,9 @@ Test(tickstore, null_arguments) {
   IS_NULL(tks_days(NULL, 0, NULL, 0, &n, &error), "store");
   IS_NULL(tks_days(store, 0, NULL, 1, &n, &error), "days");
   IS_NULL(tks_days(store, 0, NULL, 0, NULL, &error), "total");
+  IS_NULL(tks_gaps(NULL, 0, NULL, 0, &n, &error), "store");
+  IS_NULL(tks_gaps(store, 0, NULL, 1, &n, &error), "gaps");
+  IS_NULL(tks_gaps(store, 0, NULL, 0, NULL, &error), "total");
 
   /* No call needs an error to write to. */
   cr_assert_eq(tks_open(NULL, 0, NULL, &opened, NULL), TKS_ENULL);
@@ -512,6 +533,8 @@ static tks_cursor *cursor_of_store;
 
 static int call_flush(tks_store *s) { return tks_flush(s, 0, &error); }
 static int call_durable_seq(tks_store *s) { return tks_durable_seq(s, &(uint64_t){0}, &error); }
+static int call_sink_flush(tks_store *s) { return tks_sink_flush(s, TKS_JSON, 0, &error); }
+static int call_sink_durable_seq(tks_store *s) { return tks_sink_durable_seq(s, TKS_JSON, &(uint64_t){0}, &error); }
 static int call_symbol(tks_store *s) { return tks_symbol(s, "EURUSD", 6, &(uint32_t){0}, &error); }
 static int call_source(tks_store *s) { return tks_source(s, "OANDA", 5, &(uint32_t){0}, &error); }
 static int call_symbol_name(tks_store *s) { return tks_symbol_name(s, 1, NULL, 0, &(size_t){0}, &error); }
@@ -546,6 +569,8 @@ static int call_stats(tks_store *s) {
 }
 static int call_days(tks_store *s) { return tks_days(s, TKS_CHECK_FULL, NULL, 0, &(size_t){0}, &error); }
 
+static int call_gaps(tks_store *s) { return tks_gaps(s, 0, NULL, 0, &(size_t){0}, &error); }
+
 static const struct {
   const char *name;
   int (*call)(tks_store *store);
@@ -553,6 +578,8 @@ static const struct {
 } CALLS[] = {
     {"flush", call_flush, true},
     {"durable_seq", call_durable_seq, true},
+    {"sink_flush", call_sink_flush, true},
+    {"sink_durable_seq", call_sink_durable_seq, true},
     {"symbol", call_symbol, false},
     {"source", call_source, false},
     {"symbol_name", call_symbol_name, false},
@@ -568,6 +595,7 @@ static const struct {
     {"cursor_next", call_cursor_next, false},
     {"stats", call_stats, false},
     {"days", call_days, false},
+    {"gaps", call_gaps, false},
 };
 #define CALL_COUNT (sizeof CALLS / sizeof CALLS[0])
 
@@ -966,6 +994,8 @@ Test(tickstore, a_manifest_that_is_not_ours_is_refused_and_left_alone) {
       (void)snprintf(lock, sizeof lock, "%s/lock", dir);
       (void)unlink(lock); /* a writer may take the lock before it reads */
       cr_assert_eq(tree_digest(dir), before, "%s", cases[i].text);
+      cr_assert_eq(tks_open(dir, strlen(dir), &config, &store, NULL), code);
+      (void)unlink(lock);
     }
   }
 }
@@ -991,6 +1021,39 @@ Test(tickstore, a_relative_path_is_where_it_was_at_open) {
   cr_assert_eq(store_sqlite_rows(path), 1);
   cr_assert_eq(store_json_lines(path), 1);
   cr_assert_eq(chdir("/"), 0);
+}
+
+Test(tickstore, a_path_below_a_directory_that_is_gone) {
+  char *gone = scratch_new();
+  cr_assert_eq(chdir(gone), 0);
+  cr_assert_eq(rmdir(gone), 0);
+  free(gone);
+  tks_config config = store_config(TKS_DUAL);
+  cr_assert_eq(tks_open("here", 4, &config, &store, &error), TKS_EIO);
+  cr_assert_not_null(strstr(error.message, "working directory"), "%s", error.message);
+  cr_assert_null(store);
+  cr_assert_eq(chdir("/"), 0);
+}
+
+Test(tickstore, the_root_is_a_path) {
+  tks_config config = store_config(TKS_DUAL);
+  config.read_only = 1;
+  cr_assert_eq(tks_open("///", 3, &config, &store, &error), TKS_ENOTSTORE, "%s", error.message);
+  cr_assert_null(store);
+}
+
+Test(tickstore, a_broker_without_a_name) {
+  tks_config config = store_config(TKS_JSON);
+  config.broker_id_length = 0;
+  open_with(&config);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  store_close(store);
+  cr_assert_eq(store_json_lines(dir), 1);
+  open_with(&config);
+  tks_range range = store_range(eurusd);
+  size_t count;
+  free(store_read(store, &range, 10, &count));
+  cr_assert_eq(count, 1);
 }
 
 Test(tickstore, a_bad_configuration_creates_nothing) {
@@ -1168,6 +1231,24 @@ Test(tickstore, put_quotes_tells_what_became_of_each) {
   cr_assert_eq(memcmp(&result, &zero, sizeof zero), 0);
 }
 
+/* So many that put looks ahead at symbols which may be none. */
+Test(tickstore, put_quotes_of_symbols_that_are_none) {
+  open_backend(TKS_SQLITE);
+  enum { MANY = 100 };
+  tks_quote quotes[MANY];
+  int32_t codes[MANY];
+  tks_put_result result;
+  for (uint32_t i = 0; i < MANY; i++) {
+    quotes[i] = good();
+    quotes[i].symbol = i % 3 == 0 ? eurusd : i % 3 == 1 ? 0 : UINT32_MAX - i;
+  }
+  cr_assert_eq(tks_put_quotes(store, quotes, MANY, codes, &result, &error), TKS_PARTIAL);
+  for (int i = 0; i < MANY; i++) cr_assert_eq(codes[i], i % 3 == 0 ? TKS_OK : TKS_ESYMBOL, "%d", i);
+  cr_assert_eq(result.accepted, (MANY + 2) / 3);
+  cr_assert_eq(result.refused, MANY - (MANY + 2) / 3);
+  cr_assert_eq(result.first_bad, 1);
+}
+
 Test(tickstore, a_full_queue_drops_and_says_so) {
   tks_config config = store_config(TKS_DUAL);
   store_tiny_queue(&config);
@@ -1318,6 +1399,39 @@ Test(tickstore, the_journal_is_synced_by_itself) {
 
 Test(tickstore, flush_and_close_tell_what_could_not_be_written) { fail_to_write(false); }
 Test(tickstore, flush_and_close_tell_what_waits_in_the_journal) { fail_to_write(true); }
+
+/* One sink writes, the other cannot: each is flushed, and tells what is durable, for itself. */
+Test(tickstore, each_sink_is_flushed_for_itself) {
+  tks_config config = store_config(TKS_DUAL);
+  config.close_limit_ms = 50;
+  open_with(&config);
+  block_sqlite();
+  uint64_t last = 0, seq = 99;
+  for (int i = 0; i < 10; i++) last = store_put(store, eurusd, STORE_NOON + i, 1, 2);
+  cr_assert_eq(tks_sink_flush(store, TKS_JSON, (int64_t)WAIT_LIMIT_S * 1000, &error), TKS_OK, "%s", error.message);
+  cr_assert_eq(tks_sink_durable_seq(store, TKS_JSON, &seq, &error), TKS_OK);
+  cr_assert_eq(seq, last);
+  cr_assert_eq(tks_sink_flush(store, TKS_SQLITE, 20, &error), TKS_ETIMEOUT);
+  cr_assert_eq(tks_sink_durable_seq(store, TKS_SQLITE, &seq, &error), TKS_OK);
+  cr_assert_eq(seq, 0);
+  cr_assert_eq(tks_durable_seq(store, &seq, &error), TKS_OK);
+  cr_assert_eq(seq, 0, "the least of both");
+  cr_assert_eq(tks_close(store, &error), TKS_KEPT);
+  cr_assert_eq(store_json_lines(dir), 10);
+}
+
+/* Asked for a sink that the store does not write to. */
+Test(tickstore, a_sink_that_is_off_has_nothing_durable) {
+  open_backend(TKS_JSON);
+  (void)store_put(store, eurusd, STORE_NOON, 1, 2);
+  store_flush(store);
+  uint64_t seq = 99;
+  cr_assert_eq(tks_sink_durable_seq(store, TKS_SQLITE, &seq, &error), TKS_EINVAL);
+  cr_assert_not_null(strstr(error.message, "sink is 1"), "%s", error.message);
+  cr_assert_eq(seq, 99);
+  cr_assert_eq(tks_sink_durable_seq(store, TKS_JSON, &seq, &error), TKS_OK);
+  cr_assert_eq(seq, 1);
+}
 
 Test(tickstore, a_sink_without_room_loses_and_says_so) {
   tks_config config = store_config(TKS_DUAL);

@@ -559,7 +559,7 @@ static int prepare(stream *s) {
   if (s->finished != NULL || s->source.next == NULL) return TKS_OK;
   int code = fill(s);
   if (code != TKS_OK) return code;
-  if (s->filler.columns != NULL && s->filler.columns->count > 0) {
+  if (s->filler.columns != NULL) {
     columns *c = finish(&s->filler);
     if (c == NULL) return tks__fail(&s->error, TKS_ENOMEM, 0, "out of memory for the columns of a range");
     s->finished = c;

@@ -54,13 +54,15 @@ static bool note_file(listing_work *work, int32_t day, uint32_t symbol, uint64_t
 
 static int no_memory(tks_error *error) { return tks__fail(error, TKS_ENOMEM, 0, "out of memory listing symbols"); }
 
-/* Where that cannot be told the symbol is left to the visit of its JSON file, which counts both or says what is wrong. */
-static bool has_json_file(const tks__reader *reader, uint32_t symbol, int32_t day) {
+static int has_json_file(const tks__reader *reader, uint32_t symbol, int32_t day, bool *has, tks_error *error) {
   const tks__name *name = tks__names_get(&reader->symbols->names, symbol);
   char path[TKS__PATH_MAX];
   int64_t size;
   tks__layout_json_file(reader->layout, name->text, name->length, day, path);
-  return tks__fs_size(path, &size) != ENOENT;
+  int errnum = tks__fs_size(path, &size);
+  *has = errnum == 0;
+  if (errnum == 0 || errnum == ENOENT) return TKS_OK;
+  return tks__fail_errno(error, errnum, "cannot look for %s", path);
 }
 
 static int add_sqlite_day(listing_work *work, const tks__reader_day *reader_day, tks_error *error) {
@@ -69,16 +71,19 @@ static int add_sqlite_day(listing_work *work, const tks__reader_day *reader_day,
   int code = tks__sqlite_day_summary(work->reader->pool, day, &work->reader->symbols->names, &summary, error);
   if (code != TKS_OK) return code;
   bool ok = note_file(work, day, 0, summary.last_seq);
-  /* A symbol that JSON has on this day too is counted with both: see add_mixed. */
-  for (size_t i = 0; i < summary.count && ok; i++) {
+  for (size_t i = 0; i < summary.count && ok && code == TKS_OK; i++) {
     uint32_t symbol = summary.symbols[i].symbol;
-    if (reader_day->also_json && has_json_file(work->reader, symbol, day)) continue;
+    bool counted_there = false;
+    if (reader_day->also_json) code = has_json_file(work->reader, symbol, day, &counted_there, error);
+    /* A symbol that JSON has on this day too is counted with both: see add_mixed. */
+    if (code != TKS_OK || counted_there) continue;
     /* Its JSON file may appear at any moment now, and must not be counted on top. */
     if (reader_day->also_json) ok = note_file(work, day, symbol, summary.last_seq);
     if (ok) ok = add_symbol(work, &summary.symbols[i]);
   }
   tks__free(summary.symbols);
   if (!ok) return no_memory(error);
+  if (code != TKS_OK) return code;
   return tks__reader_check_aside(work->reader, 0, &(tks__reader_day){.day = day, .sink = TKS_SQLITE}, error);
 }
 
@@ -122,28 +127,23 @@ static int add_mixed(listing_work *work, uint32_t symbol, int32_t day, tks_error
   int code = tks__cursor_init(&cursor, &on_disk, &spec, error);
   if (code != TKS_OK) return code;
   tks__record records[128];
-  for (size_t count = 1; code == TKS_OK && count > 0;) {
-    code = tks__cursor_next(&cursor, &on_disk, records, sizeof records / sizeof records[0], &count, error);
+  int first = TKS_OK;
+  /* Where one of the files is damaged there is still the other: what a range gives is counted. */
+  for (bool on = true; on;) {
+    size_t count;
+    tks_error why;
+    code = tks__cursor_next(&cursor, &on_disk, records, sizeof records / sizeof records[0], &count, &why);
     for (size_t i = 0; i < count; i++) {
       sum.count++;
       if (records[i].ts_ns < sum.first_ns) sum.first_ns = records[i].ts_ns;
       if (records[i].ts_ns > sum.last_ns) sum.last_ns = records[i].ts_ns;
       if (records[i].seq > last_seq) last_seq = records[i].seq;
     }
+    on = tks__reader_go_on(code, &first, error, &why) && (code != TKS_OK || count > 0);
   }
   tks__cursor_deinit(&cursor);
   bool ok = sum.count == 0 || (note_file(work, day, symbol, last_seq) && add_symbol(work, &sum));
-  return ok ? code : no_memory(error);
-}
-
-/* The first failure of a single day is kept; others of its kind do not stop the rest. */
-static bool go_on(int code, int *first, tks_error *error, const tks_error *this_error) {
-  if (code == TKS_OK) return true;
-  if (*first == TKS_OK) {
-    *first = code;
-    if (error != NULL) *error = *this_error;
-  }
-  return code == TKS_EDAYFILE || code == TKS_EFORMAT;
+  return ok ? first : no_memory(error);
 }
 
 /* Calls `visit` for every JSON file of every symbol, until it says otherwise than 0. */
@@ -210,7 +210,7 @@ static int visit_json(void *context, uint32_t symbol, int32_t day) {
   tks_error this_error;
   int code = found->also_json ? add_mixed(v->work, symbol, day, &this_error)
                               : add_json_file(v->work, symbol, day, &this_error);
-  return go_on(code, v->first, v->error, &this_error) ? 0 : -1;
+  return tks__reader_go_on(code, v->first, v->error, &this_error) ? 0 : -1;
 }
 
 /* A file of the symbol's own tells more than its day's: on a mixed day there are both. */
@@ -257,13 +257,13 @@ static int list_impl(listing_work *work, tks_error *error) {
     bool on = true;
     for (size_t i = 0; i < days.count && on; i++)
       if (days.days[i].sink == TKS_SQLITE)
-        on = go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
+        on = tks__reader_go_on(add_sqlite_day(work, &days.days[i], &this_error), &first, error, &this_error);
     work->sorted = work->file_count;
     if (work->sorted > 1) qsort(work->files, work->sorted, sizeof *work->files, by_file);
     json_visit visit = {.work = work, .days = &days, .first = &first, .error = error};
     if (on) {
       int listed = for_json_symbols(reader, visit_json, &visit, &this_error);
-      (void)go_on(listed, &first, error, &this_error);
+      (void)tks__reader_go_on(listed, &first, error, &this_error);
     }
     code = first;
   }

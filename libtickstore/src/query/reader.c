@@ -164,6 +164,16 @@ int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tk
                    path);
 }
 
+bool tks__reader_go_on(int code, int *first, tks_error *error, const tks_error *why) {
+  if (code == TKS_OK) return true;
+  bool damage = code == TKS_EDAYFILE || code == TKS_EFORMAT;
+  if (*first == TKS_OK || !damage) {
+    *first = code;
+    if (error != NULL) *error = *why;
+  }
+  return damage;
+}
+
 uint64_t tks__reader_max_seq(const tks__reader *reader) {
   return reader->journal != NULL ? tks__journal_end_seq(reader->journal) - 1 : INT64_MAX;
 }

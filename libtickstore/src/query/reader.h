@@ -61,6 +61,10 @@ int tks__reader_walk_next(const tks__reader *reader, tks__reader_walk *walk, tks
 /* TKS_EDAYFILE when a damaged file of the day was set aside, so that part of it cannot be read. For JSON: of this symbol. */
 int tks__reader_check_aside(const tks__reader *reader, uint32_t symbol, const tks__reader_day *day, tks_error *error);
 
+/* For who reads days one after the other: damage is kept in *first and *error, the first that is met, and does not stop the rest. Any
+ * other failure does (false), and is kept instead: it may hide more than itself. */
+bool tks__reader_go_on(int code, int *first, tks_error *error, const tks_error *why);
+
 /* Sequence numbers up to this are accepted now. */
 uint64_t tks__reader_max_seq(const tks__reader *reader);
 

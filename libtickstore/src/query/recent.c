@@ -36,20 +36,18 @@ static int from_disk(const tks__reader *reader, uint32_t symbol, uint64_t max_se
   tks__cursor cursor;
   int code = tks__cursor_init(&cursor, reader, &spec, error);
   if (code != TKS_OK) return code;
-  int first_code = TKS_OK;
-  tks_error later;
-  while (*count < n) {
+  int first = TKS_OK;
+  /* A damaged day does not hide the days before it. */
+  for (bool on = true; on && *count < n;) {
     size_t got;
-    code = tks__cursor_next(&cursor, reader, records + *count, n - *count, &got, first_code == TKS_OK ? error : &later);
+    tks_error why;
+    code = tks__cursor_next(&cursor, reader, records + *count, n - *count, &got, &why);
     *count += got;
-    /* A damaged day is told, but does not hide the days before it. */
-    if (code != TKS_OK && first_code == TKS_OK) first_code = code;
-    if (code != TKS_OK && code != TKS_EDAYFILE && code != TKS_EFORMAT) break;
-    if (code == TKS_OK && got == 0) break;
+    on = tks__reader_go_on(code, &first, error, &why) && (code != TKS_OK || got > 0);
   }
   tks__cursor_deinit(&cursor);
   reverse(records, *count);
-  return first_code;
+  return first;
 }
 
 int tks__recent(const tks__reader *reader, uint32_t symbol, size_t n, tks__record *records, size_t *count,
@@ -74,11 +72,15 @@ static int first_of(const tks__reader *reader, const tks__cursor_spec *spec, tks
   tks__cursor cursor;
   int code = tks__cursor_init(&cursor, reader, spec, error);
   if (code != TKS_OK) return code;
-  code = tks__cursor_next(&cursor, reader, record, 1, count, error);
-  /* Part of the day was set aside; the rest is read by the next call. */
-  if (code == TKS_EDAYFILE && *count == 0) (void)tks__cursor_next(&cursor, reader, record, 1, count, NULL);
+  int first = TKS_OK;
+  /* Damage is told before anything is given; the rest of the day is read by the next call. */
+  for (bool on = true; on;) {
+    tks_error why;
+    code = tks__cursor_next(&cursor, reader, record, 1, count, &why);
+    on = tks__reader_go_on(code, &first, error, &why) && code != TKS_OK;
+  }
   tks__cursor_deinit(&cursor);
-  return code;
+  return first;
 }
 
 int tks__latest(const tks__reader *reader, uint32_t symbol, tks__record *record, tks_error *error) {
@@ -132,10 +134,7 @@ static int look_up(const tks__reader *reader, const tks__listing *listing, tks__
     size_t count = 0;
     tks_error why;
     int code = first_of(reader, &spec, &record, &count, &why);
-    if (code != TKS_OK && first == TKS_OK) {
-      first = code;
-      if (error != NULL) *error = why;
-    }
+    (void)tks__reader_go_on(code, &first, error, &why);
     if (count == 0) continue;
     if (!tks__grow((void **)&known->records, &known->capacity, known->count + 1, sizeof record))
       return no_memory(error);
@@ -148,9 +147,8 @@ static int look_up(const tks__reader *reader, const tks__listing *listing, tks__
 static bool keep(const tks__reader *reader, tks__latest_known *known) {
   tks__latest_known *none = NULL;
   /* Release: who sees it sees the records. */
-  return reader->writer != NULL && reader->latest != NULL &&
-         atomic_compare_exchange_strong_explicit(&reader->latest->known, &none, known, memory_order_release,
-                                                 memory_order_relaxed);
+  return reader->writer != NULL && atomic_compare_exchange_strong_explicit(&reader->latest->known, &none, known,
+                                                                           memory_order_release, memory_order_relaxed);
 }
 
 static size_t merge_latest(const tks__reader *reader, const tks__latest_known *known, tks__record *records,
@@ -173,8 +171,7 @@ int tks__latest_all(const tks__reader *reader, tks__record *records, size_t capa
   *total = 0;
   tks__latest_known *known = NULL;
   /* Acquire: pairs with the release in keep. */
-  if (reader->writer != NULL && reader->latest != NULL)
-    known = atomic_load_explicit(&reader->latest->known, memory_order_acquire);
+  if (reader->writer != NULL) known = atomic_load_explicit(&reader->latest->known, memory_order_acquire);
   if (known != NULL) {
     *total = merge_latest(reader, known, records, capacity);
     return TKS_OK;
@@ -182,13 +179,12 @@ int tks__latest_all(const tks__reader *reader, tks__record *records, size_t capa
   known = tks__calloc(1, sizeof *known);
   if (known == NULL) return no_memory(error);
   tks__listing listing;
-  tks_error later;
+  tks_error why;
   int code = tks__list_symbols(reader, &listing, error);
-  int read = look_up(reader, &listing, known, code == TKS_OK ? error : &later);
+  int read = look_up(reader, &listing, known, &why);
   bool listed = listing.symbols != NULL || code == TKS_OK;
   tks__listing_free(&listing);
-  if (read == TKS_ENOMEM) code = no_memory(error);
-  else if (code == TKS_OK) code = read;
+  (void)tks__reader_go_on(read, &code, error, &why);
   if (listed && code != TKS_ENOMEM) *total = merge_latest(reader, known, records, capacity);
   if (code != TKS_OK || !keep(reader, known)) free_known(known);
   return code;
