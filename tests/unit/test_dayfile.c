@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <sqlite3.h>
@@ -687,6 +688,31 @@ Test(dayfile, a_reader_that_comes_while_it_is_sealed_leaves_no_log) {
     cr_assert_not(tks__dayfile_in_wal_mode(path));
     cr_assert_eq(sqlite_integer(path, "SELECT COUNT(*) FROM ticks"), readers * 10);
   }
+}
+
+/* SQLite's lock of a reader, as another process would find it. */
+static bool is_locked(int fd) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000000 + 2, .l_len = 510};
+  cr_assert_eq(fcntl(fd, F_OFD_GETLK, &lock), 0);
+  return lock.l_type != F_UNLCK;
+}
+
+/* A descriptor that the process closes takes its locks on the file along, whoever they are for. */
+Test(dayfile, a_look_at_its_mode_leaves_readers_their_locks) {
+  open_day();
+  cr_assert_eq(write_run("X", 1, 10), TKS_OK);
+  seal();
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  cr_assert_geq(fd, 0);
+  sqlite3_stmt *statement = query("SELECT id FROM ticks");
+  cr_assert_eq(sqlite3_step(statement), SQLITE_ROW);
+  cr_assert(is_locked(fd));
+  cr_assert_not(tks__dayfile_in_wal_mode(path));
+  cr_assert(is_locked(fd));
+  (void)sqlite3_finalize(statement);
+  cr_assert_not(is_locked(fd));
+  close_reader();
+  (void)close(fd);
 }
 
 /* Whoever reads a sealed file keeps it from being written in WAL mode for as long. */
