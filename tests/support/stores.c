@@ -157,6 +157,12 @@ void store_day_path(const char *dir, const char *day, char *path) {
   (void)snprintf(path, PATH_MAX, "%s/db/%.4s/%.2s/ticks_%s.db", dir, day, day + 5, day);
 }
 
+void store_spoil_day(const char *dir, const char *day) {
+  char path[PATH_MAX];
+  store_day_path(dir, day, path);
+  write_file(path, "spoilt", 6);
+}
+
 void store_json_path(const char *dir, const char *symbol, const char *day, char *path) {
   (void)snprintf(path, PATH_MAX, "%s/json/%s/%s.jsonl", dir, symbol, day);
 }

@@ -49,6 +49,8 @@ bool store_adds_up(const tks_store_stats *stats);
 
 /* ROOT/db/2024/03/ticks_2024-03-05.db and the like; `path` has room for PATH_MAX. */
 void store_day_path(const char *dir, const char *day, char *path);
+/* What lies there is no day file any more. */
+void store_spoil_day(const char *dir, const char *day);
 void store_json_path(const char *dir, const char *symbol, const char *day, char *path);
 
 /* SELECT ... that gives one integer, on one file; -1 if it fails. */

@@ -200,10 +200,8 @@ Test(days, damaged_json_days) {
 }
 
 Test(days, files_set_aside_are_told_for_ever) {
-  char path[PATH_MAX];
   make_store(TKS_DUAL);
-  store_day_path(dir, "2024-03-06", path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, "2024-03-06");
   tks_config config = store_config(TKS_DUAL);
   store = store_open(dir, &config);
   (void)store_put(store, store_symbol(store, "A"), STORE_NOON + STORE_DAY_NS, 1, 2);
@@ -218,13 +216,13 @@ Test(days, files_set_aside_are_told_for_ever) {
 /* Set aside once, and damaged anew: one of both is told. */
 Test(days, a_day_that_is_damaged_twice) {
   make_store(TKS_SQLITE);
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, STORE_DAY);
   tks_config config = store_config(TKS_SQLITE);
   store = store_open(dir, &config);
   (void)store_put(store, store_symbol(store, "A"), STORE_NOON, 1, 2);
   store_close(store);
+  char path[PATH_MAX];
+  store_day_path(dir, STORE_DAY, path);
   write_file(path, "spoilt again", 12);
   store = NULL;
   list(TKS_CHECK_QUICK);

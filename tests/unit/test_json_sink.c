@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -667,14 +668,13 @@ Test(json_sink, what_an_earlier_session_wrote_may_come_again) {
   for (int i = 0; i < 3; i++) free(lists[i]);
 }
 
-static int fail_syncs(tks__fs_op op, const char *path) { return op == TKS__FS_SYNC && path == NULL ? EIO : 0; }
-
 /* What a close could not sync counts as left by a crash. */
 Test(json_sink, a_close_that_fails_keeps_the_days_noted) {
   record_list *list = make_list(1, 100, 3);
   open_sink();
   cr_assert_eq(write_one(list), TKS_OK);
-  atomic_store(&tks__fs_fault, fail_syncs);
+  sync_failures = INT_MAX;
+  atomic_store(&tks__fs_fault, watch_syncs);
   cr_assert_eq(close_sink(), TKS_EIO);
   atomic_store(&tks__fs_fault, NULL);
   cr_assert(days_are_noted());

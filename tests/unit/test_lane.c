@@ -425,9 +425,8 @@ Test(lane, what_is_lost_is_told_once) {
   cr_assert_eq(loss_count, 1);
 }
 
-/* Two losses in writes of their own, between records that are not durable. Then all of it goes in one write, or the first of it is
- * given up: what is told covers what was not told before. */
-Test(lane, what_is_lost_before_something_told_is_told_with_its_own_numbers) {
+/* Ten records are written, of ten more all but one: the loss is told, nothing is durable. */
+static void write_and_lose_one(void) {
   start(false);
   append(10);
   cr_assert(step(false));
@@ -435,6 +434,12 @@ Test(lane, what_is_lost_before_something_told_is_told_with_its_own_numbers) {
   journal_slot(&journal, BLOCK + 12)->body.bid = 1.25;
   cr_assert(step(false));
   cr_assert_eq(loss_count, 1);
+}
+
+/* Two losses in writes of their own, between records that are not durable. Then all of it goes in one write, or the first of it is
+ * given up: what is told covers what was not told before. */
+Test(lane, what_is_lost_before_something_told_is_told_with_its_own_numbers) {
+  write_and_lose_one();
   cr_assert_eq(losses[0].from_seq, FIRST_SEQ + 10);
   cr_assert_eq(losses[0].to_seq, FIRST_SEQ + 19);
   append(10);
@@ -454,12 +459,7 @@ Test(lane, what_is_lost_before_something_told_is_told_with_its_own_numbers) {
 }
 
 Test(lane, what_is_given_up_before_something_told) {
-  start(false);
-  append(10);
-  cr_assert(step(false));
-  append(10);
-  journal_slot(&journal, BLOCK + 12)->body.bid = 1.25;
-  cr_assert(step(false));
+  write_and_lose_one();
   fake_fail(&tape, FAKE_SYNC, 1);
   cr_assert(step(true));
   cr_assert_eq(lane.written.position, BLOCK);

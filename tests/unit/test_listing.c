@@ -202,9 +202,7 @@ Test(listing, a_day_that_was_set_aside_is_told) {
   open_with(&config);
   for (int i = 0; i < 10; i++) (void)store_put(store, 1, STORE_NOON + i, 1, 2);
   store_close(store);
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, STORE_DAY);
   open_with(&config);
   (void)store_put(store, 1, STORE_NOON + 99, 1, 2);
   store_flush(store);
@@ -228,8 +226,7 @@ Test(listing, many_damaged_days) {
     store_close(store);
     char path[PATH_MAX];
     sqlite3 *db;
-    store_day_path(dir, days[first], path);
-    write_file(path, "spoilt", 6);
+    store_spoil_day(dir, days[first]);
     store_day_path(dir, days[1 - first], path);
     cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db, "PRAGMA user_version = 9", NULL, NULL, NULL), SQLITE_OK);
@@ -289,8 +286,6 @@ static void must_count_mixed(const tks_symbol_info *infos, size_t total) {
   }
 }
 
-static void spoil(const char *path, const char *bytes) { write_file(path, bytes, strlen(bytes)); }
-
 /* What a damaged file of such a day leaves is counted, as it is read: nothing is newest that a range would not give. */
 static void must_agree(uint32_t id, uint64_t want) {
   tks_symbol_info infos[SYMBOLS];
@@ -317,16 +312,14 @@ Test(listing, a_mixed_day_whose_json_file_is_damaged) {
   make_mixed();
   char path[PATH_MAX];
   store_json_path(dir, "ZZZ", STORE_DAY, path);
-  spoil(path, "spoilt\n");
+  write_file(path, "spoilt\n", 7);
   open_to_read();
   must_agree(1, 5);
 }
 
 Test(listing, a_mixed_day_whose_sqlite_file_is_damaged) {
   make_mixed();
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  spoil(path, "spoilt");
+  store_spoil_day(dir, STORE_DAY);
   open_to_read();
   must_agree(1, 5);
 }
@@ -411,10 +404,8 @@ static void must_lack_sqlite(const tks_symbol_info *infos, size_t total) {
 }
 
 static void spoil_sqlite(void) {
-  char path[PATH_MAX];
   make_mixed();
-  store_day_path(dir, STORE_DAY, path);
-  spoil(path, "spoilt");
+  store_spoil_day(dir, STORE_DAY);
 }
 
 Test(listing, every_allocation_may_fail_beside_a_damaged_day) {
@@ -436,9 +427,7 @@ Test(listing, every_allocation_may_fail_of_what_is_left_of_a_day) {
     store_close(store);
   }
   store = NULL;
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  spoil(path, "spoilt");
+  store_spoil_day(dir, STORE_DAY);
   allocations_fail(open_to_read, TKS_EDAYFILE, must_have_one);
 }
 

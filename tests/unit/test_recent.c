@@ -201,9 +201,7 @@ Test(recent, a_reader_looks_every_time) {
 
 Test(recent, a_damaged_day_is_told_and_the_others_are_given) {
   make_days(5); /* A on days 0, 2, 4; B on 1, 3 */
-  char path[PATH_MAX];
-  store_day_path(dir, "2024-03-07", path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, "2024-03-07");
   tks_config config = store_config(TKS_SQLITE);
   open_with(&config);
   tks_quote quotes[100];
@@ -224,9 +222,7 @@ Test(recent, a_damaged_day_is_told_and_the_others_are_given) {
 
 Test(recent, latest_looks_behind_a_damaged_day) {
   make_days(3);
-  char path[PATH_MAX];
-  store_day_path(dir, "2024-03-07", path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, "2024-03-07");
   tks_config config = store_config(TKS_SQLITE);
   open_with(&config);
   tks_error error, untouched;
@@ -251,9 +247,7 @@ Test(recent, latest_looks_behind_a_damaged_day) {
 
 Test(recent, the_latest_of_a_day_that_was_set_aside_and_begun_anew) {
   make_days(1);
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, STORE_DAY);
   tks_config config = store_config(TKS_SQLITE);
   open_with(&config);
   (void)store_put(store, 1, STORE_NOON + 99, 7, 8);
@@ -273,8 +267,7 @@ Test(recent, the_latest_of_a_day_that_was_set_aside_and_begun_anew) {
 Test(recent, many_damaged_days) {
   make_days(6); /* A on days 0, 2, 4; B on 1, 3, 5 */
   char path[PATH_MAX];
-  store_day_path(dir, "2024-03-07", path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, "2024-03-07");
   store_day_path(dir, "2024-03-09", path);
   sqlite3 *db;
   cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
@@ -299,9 +292,7 @@ Test(recent, many_damaged_days) {
 
 Test(recent, all_that_there_was_is_damaged) {
   make_days(1);
-  char path[PATH_MAX];
-  store_day_path(dir, STORE_DAY, path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, STORE_DAY);
   tks_config config = store_config(TKS_SQLITE);
   open_with(&config);
   tks_quote quote;
@@ -362,11 +353,9 @@ static void make_json_for_faults(void) {
 static void make_for_faults(bool damaged) {
   scratch_clear(dir);
   make_days(2);
-  char path[PATH_MAX];
   tks_config config = store_config(TKS_SQLITE);
   if (!damaged) return;
-  store_day_path(dir, STORE_DAY, path);
-  write_file(path, "spoilt", 6);
+  store_spoil_day(dir, STORE_DAY);
   open_with(&config);
   (void)store_put(store, 1, STORE_NOON + 9, 7, 8);
   store_close(store);
