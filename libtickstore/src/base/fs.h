@@ -23,8 +23,8 @@ int tks__fs_allocate(int fd, int64_t length);           /* gives the file blocks
 
 /* A file mapped for reading and writing, shared. */
 int tks__fs_map(int fd, size_t length, void **memory);
-int tks__fs_map_sync(void *memory,
-                     size_t length); /* any part of a mapping; waits for the disk. Its next use maps it anew */
+/* Any part of a mapping. Waits for the disk; the next use of that part maps it anew. */
+int tks__fs_map_sync(void *memory, size_t length);
 void tks__fs_unmap(void *memory, size_t length);
 
 int tks__fs_rename(const char *from, const char *to);
