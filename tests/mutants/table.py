@@ -366,21 +366,21 @@ mutant("sinks", "a JSON file of another store is taken for what is stored", "per
        "  if ((*out)->file.last_seq > s->given_seq) {", "  if (false) {", "unit/json_sink:*/a_file_of_another_store*")
 mutant("journal", "what a file cut short may have held is no row of the ledger", "ingest/recovery.c",
        "  if (found->segment->slot_count < head->slot_count)", "  if (false)", "unit/recovery:*/a_file_that_was_cut_short")
-mutant("sinks", "a forked child keeps a dead writer's lock", "base/forks.c",
+mutant(15, "a forked child keeps a dead writer's lock", "base/forks.c",
        "void tks__forks_note_lock(int fd) { replace_lock(0, fd + 1); }", "void tks__forks_note_lock(int fd) { (void)fd; }",
        "unit/store:*/a_forked_child_does_not_hold*")
 mutant("sinks", "what is given up of a recovered journal is told up to a number given out since", "persist/lane.c",
        "    lane->floor_seq = seq < behind ? seq : behind;\n", "    lane->floor_seq = behind;\n", "unit/lane:*/gives_up_what_was_recovered*")
-mutant("sinks", "a full journal waits for the time of the next sync", "persist/writer.c", "      .room_target = room_target(writer),\n", "",
+mutant("journal", "a full journal waits for the time of the next sync", "persist/writer.c", "      .room_target = room_target(writer),\n", "",
        "unit/store:*/a_full_journal_does_not_wait*")
-mutant("sinks", "a block that a scan pins is a reason to drop", "ingest/keeper.c", "  bool can_grow = rc == 0 || keeper->pinned;\n",
+mutant("journal", "a block that a scan pins is a reason to drop", "ingest/keeper.c", "  bool can_grow = rc == 0 || keeper->pinned;\n",
        "  bool can_grow = rc == 0;\n", "unit/keeper:*/a_scan_of_a_full_journal*")
-mutant("sinks", "each crash with a sick sink adds files", "ingest/keeper.c",
+mutant("journal", "each crash with a sick sink adds files", "ingest/keeper.c",
        "  return most > bound && by_newest <= AHEAD_MIN ? bound : most;\n", "  return most;\n", "unit/keeper")
-mutant("sinks", "a loss is nowhere while it is told of", "ingest/keeper.c",
+mutant("journal", "a loss is nowhere while it is told of", "ingest/keeper.c",
        "  if (passed) keeper->options.note_loss(keeper->options.note_context, loss);\n", "", "unit/store:*/a_loss_is_listed_while*",
        more=[("ingest/keeper.c", "  bool written = keeper->options.write_losses(",
               "  if (passed) keeper->options.note_loss(keeper->options.note_context, &loss);\n"
               "  bool written = keeper->options.write_losses(")])
-mutant("sinks", "a log that a reader began while the day was sealed stays", "persist/dayfile.c", "  for (int i = 0; i < SEAL_TRIES && sealed",
+mutant(7, "a log that a reader began while the day was sealed stays", "persist/dayfile.c", "  for (int i = 0; i < SEAL_TRIES && sealed",
        "  for (int i = 0; i < 0 && sealed", "unit/dayfile:*/a_reader_that_comes_while_it_is_sealed*")
