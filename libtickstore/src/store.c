@@ -190,14 +190,14 @@ static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *recor
   tks__engine *engine = store->engine;
   bool block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
   int64_t limit_ns = block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS;
-  if (waited_out != NULL && *waited_out) limit_ns = 0;
-  bool stalled = tks__journal_can_grow(engine->journal);
+  if (block && waited_out != NULL && *waited_out) limit_ns = 0;
+  bool stalled = tks__journal_room_is_near(engine->journal);
   if (stalled) atomic_fetch_add_explicit(&engine->journal->stalls, 1, memory_order_relaxed);
   else if (block && limit_ns > 0) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
   int64_t deadline_ns = tks__clock_monotonic_ns() + limit_ns;
   int code = NO_ROOM;
   while (code == NO_ROOM) {
-    bool worth_waiting = block || tks__journal_can_grow(engine->journal);
+    bool worth_waiting = block || tks__journal_room_is_near(engine->journal);
     bool room = worth_waiting && tks__journal_wait(engine->journal, deadline_ns);
     if (atomic_load_explicit(&store->state, memory_order_relaxed) != TKS__STORE_OPEN)
       return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");

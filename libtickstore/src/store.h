@@ -87,8 +87,8 @@ int tks__store_close(tks_store *store, tks_error *error);
 int tks__store_enter(tks_store *store, tks__gate **gate, tks_error *error);
 void tks__store_leave(tks__gate *gate);
 
-/* One quote through all stages. See tks_put_quote. `waited_out` (may be NULL): set when it waited for room in vain; set already, it does not
- * wait. */
+/* One quote through all stages. See tks_put_quote. `waited_out` (may be NULL): set when it found no room; set already, it does not wait for
+ * block_limit_ms again. */
 int tks__store_put(tks_store *store, const tks_quote *quote, uint64_t *seq, bool *waited_out, tks_error *error);
 
 /* Refuses what tks__store_put would refuse for its values or time, counted likewise. */

@@ -382,5 +382,11 @@ mutant("journal", "a loss is nowhere while it is told of", "ingest/keeper.c",
        more=[("ingest/keeper.c", "  bool written = keeper->options.write_losses(",
               "  if (passed) keeper->options.note_loss(keeper->options.note_context, &loss);\n"
               "  bool written = keeper->options.write_losses(")])
+mutant("journal", "where a put waited in vain the next one waits too", "store.c",
+       "    bool worth_waiting = block || tks__journal_room_is_near(engine->journal);",
+       "    bool worth_waiting = block || tks__journal_can_grow(engine->journal);",
+       "unit/store:*/a_disk_that_hangs_stops_the_host_once",
+       more=[("store.c", "  bool stalled = tks__journal_room_is_near(engine->journal);",
+              "  bool stalled = tks__journal_can_grow(engine->journal);")])
 mutant(7, "a log that a reader began while the day was sealed stays", "persist/dayfile.c", "  for (int i = 0; i < SEAL_TRIES && sealed",
        "  for (int i = 0; i < 0 && sealed", "unit/dayfile:*/a_reader_that_comes_while_it_is_sealed*")

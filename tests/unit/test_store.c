@@ -986,6 +986,51 @@ Test(store, what_cannot_be_named_is_refused) {
   }
 }
 
+static int hold_segments(tks__fs_op op, const char *path) {
+  if (op != TKS__FS_OPEN || path == NULL || strstr(path, ".segment") == NULL) return 0;
+  while (atomic_load(&held)) linger_ms(1);
+  return 0;
+}
+
+static bool can_put(void *kept) {
+  int code = put_code(STORE_NOON, 1, 2, 0, 0);
+  *(uint64_t *)kept += code == TKS_OK;
+  return code == TKS_OK;
+}
+
+/* The first put that finds no room waits for the next file of the journal. While none comes, no other does. */
+Test(store, a_disk_that_hangs_stops_the_host_once) {
+  enum { MORE = 10 };
+  tks_config config = store_config(TKS_SQLITE);
+  config.journal_bytes = UINT64_C(16) << 20;
+  open_with(&config);
+  atomic_store(&held, true);
+  atomic_store(&tks__fs_fault, hold_segments);
+  uint64_t kept = 0;
+  while (can_put(&kept)) continue;
+  cr_assert_eq(error.code, TKS_EQUEUEFULL);
+  cr_assert_not_null(strstr(error.message, "cannot be extended"), "%s", error.message);
+  uint64_t stalls = store_stats(store).journal_stalls;
+  cr_assert_gt(stalls, 0);
+  tks_quote quotes[MORE];
+  for (int i = 0; i < MORE; i++) {
+    quotes[i] = (tks_quote){.ts_ns = STORE_NOON, .bid = 1, .ask = 2, .symbol = eurusd};
+    cr_assert_eq(put_code(STORE_NOON, 1, 2, 0, 0), TKS_EQUEUEFULL);
+  }
+  tks_put_result result;
+  cr_assert_eq(tks_put_quotes(store, quotes, MORE, NULL, &result, NULL), TKS_PARTIAL);
+  cr_assert_eq(result.dropped, MORE);
+  tks_store_stats stats = store_stats(store);
+  cr_assert_eq(stats.journal_stalls, stalls);
+  cr_assert_eq(stats.dropped, 1 + 2 * MORE);
+  atomic_store(&held, false);
+  cr_assert(wait_until(can_put, &kept));
+  cr_assert_eq(losses(TKS_OK), store_stats(store).dropped);
+  store_close(store);
+  store = NULL;
+  cr_assert_eq(store_sqlite_seqs(dir), kept);
+}
+
 /* Without the journal no name has to be anywhere. */
 Test(store, without_the_journal_a_new_name_needs_no_disk) {
   tks_config config = store_config(TKS_SQLITE);

@@ -336,7 +336,7 @@ TKS_API int tks_symbols(tks_store *store, tks_symbol_info *symbols, size_t capac
 /* Gives one quote to the store. Makes no system call in the common case; at the first record after idleness, and once for
  * many under load, it wakes one of the library's threads. It waits only where there is no room: under TKS_QUEUE_BLOCK up to
  * block_limit_ms; under TKS_QUEUE_DROP up to 2 s, and only while the next part of the journal is being prepared
- * (journal_stalls counts these waits).
+ * (journal_stalls counts these waits). When 2 s were not enough, no put waits again until there was room: the disk hangs.
  * `quote` is copied. *seq (may be NULL) becomes its sequence number when accepted, 0 otherwise.
  * Returns TKS_OK; TKS_THROTTLED or TKS_CROSSED_DROPPED (not stored, by configuration);
  * TKS_ESYMBOL, TKS_ESOURCE, TKS_ESIDES, TKS_EPRICE, TKS_ESIZE, TKS_ETIME, TKS_ECROSSED (refused, no effect but

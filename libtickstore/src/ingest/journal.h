@@ -68,6 +68,7 @@ typedef struct tks__journal {
   _Atomic uint64_t wake_at;               /* a producer that reaches this position wakes the writer, once */
   _Atomic uint32_t waiters;               /* producers waiting for room */
   _Atomic bool can_grow;                  /* there will be room soon, without anybody's help */
+  _Atomic uint64_t given_up;              /* room_end when a producer last waited in vain */
   _Atomic uint64_t most;                  /* positions in use when no block could be added for there were so many */
 
   _Alignas(64) _Atomic uint64_t released; /* all sinks are past this; written by the writer's loop */
@@ -116,6 +117,13 @@ static inline bool tks__journal_can_grow(const tks__journal *journal) {
   uint64_t recycled = atomic_load_explicit(&journal->recycled, memory_order_acquire);
   return atomic_load_explicit(&journal->released, memory_order_acquire) > recycled + journal->slot_mask ||
          atomic_load_explicit(&journal->can_grow, memory_order_acquire);
+}
+
+/* Whether a producer that must not block waits all the same. Where one has waited in vain, the next does not until there was room
+ * again: a disk that hangs would stop the host at each put. */
+static inline bool tks__journal_room_is_near(const tks__journal *journal) {
+  return tks__journal_can_grow(journal) && atomic_load_explicit(&journal->given_up, memory_order_acquire) !=
+                                               atomic_load_explicit(&journal->room_end, memory_order_acquire);
 }
 
 /* Any thread: lets every waiting producer go (they find the store closing). */

@@ -158,6 +158,8 @@ static int add_block(tks__keeper *keeper) {
     segment = pop_spare(keeper);
   } else {
     if (blocks_in_use(keeper) >= keeper->blocks_max) return ENOBUFS;
+    /* What is lost while a call to the disk hangs is lost for that. */
+    if (keeper->in_files) atomic_store_explicit(&keeper->journal.loss_cause, TKS_GAP_JOURNAL, memory_order_relaxed);
     int rc = make_segment(keeper, &segment);
     if (rc != 0) return rc;
   }
