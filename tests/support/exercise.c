@@ -157,7 +157,7 @@ static void compare(const exercise *x, const tks_range *range, size_t got, uint6
                 range->symbol);
 }
 
-/* Reads a range to its end; false if it could not. */
+/* Reads a range to its end; false if it could not read all of it. */
 static bool read_range(exercise *x, const tks_range *range, size_t *total) {
   tks_cursor *cursor = NULL;
   int code;
@@ -168,6 +168,7 @@ static bool read_range(exercise *x, const tks_range *range, size_t *total) {
     return false;
   }
   size_t got;
+  bool whole = true;
   do {
     tks_error error = {0};
     int failures = 0;
@@ -175,11 +176,12 @@ static bool read_range(exercise *x, const tks_range *range, size_t *total) {
       cr_assert_leq(*total + PIECE, ROOM);
       code = check_code(x, "tks_cursor_next", tks_cursor_next(cursor, read_back + *total, PIECE, &got, &error), &error);
       *total += got;
+      if (code == TKS_EDAYFILE) whole = false; /* the day is passed over */
     } while (code < 0 && ++failures < TRIES);
   } while (code == TKS_OK && got > 0);
   tks_cursor_close(cursor);
-  cr_assert(!x->once || code == TKS_OK);
-  return code == TKS_OK;
+  cr_assert(!x->once || (whole && code == TKS_OK));
+  return whole && code == TKS_OK;
 }
 
 /* Losses that this session cannot know of, and those of the one before. */
@@ -195,17 +197,23 @@ static void read_ranges(exercise *x) {
   }
 }
 
+static uint64_t held_of(const exercise *x, uint32_t symbol) {
+  uint64_t held = 0;
+  for (size_t i = 0; i < x->count; i++) held += x->quotes[i].symbol == symbol;
+  return held;
+}
+
 static void read_recent(exercise *x) {
   tks_quote quotes[40];
   size_t count, total;
   int code;
-  uint64_t held = 0;
-  for (size_t i = 0; i < x->count; i++) held += x->quotes[i].symbol == 1;
+  uint64_t held = held_of(x, 1), others = held_of(x, 2);
   ATTEMPT(x, code, tks_recent(x->store, 1, 40, quotes, &count, error));
   if (code == TKS_OK && lost_so_far(x) == 0) cr_assert_eq(count, held < 40 ? held : 40, "%zu", count);
-  ATTEMPT(x, code, tks_latest(x->store, 2, quotes, error));
+  /* A symbol has none where its name could not be written down. */
+  if (others > lost_so_far(x)) ATTEMPT(x, code, tks_latest(x->store, 2, quotes, error));
   ATTEMPT(x, code, tks_latest_all(x->store, quotes, 40, &total, error));
-  if (code == TKS_OK && lost_so_far(x) == 0 && x->count > 1) cr_assert_eq(total, EXERCISE_SYMBOLS, "%zu", total);
+  if (code == TKS_OK && lost_so_far(x) == 0) cr_assert_eq(total, (size_t)(held > 0) + (others > 0), "%zu", total);
 }
 
 static void list(exercise *x) {
@@ -230,10 +238,11 @@ static void list(exercise *x) {
   }
 }
 
-/* An Arrow stream answers with an errno and goes on after it. */
+/* An Arrow stream answers with an errno and goes on after it. False if it did not give all. */
 static bool drain_stream(exercise *x, struct ArrowArrayStream *stream, int64_t *rows) {
   struct ArrowSchema schema = {0};
   int failures = 0, rc;
+  bool whole = true;
   while ((rc = stream->get_schema(stream, &schema)) != 0 && ++failures < TRIES) cr_assert_neq(rc, 0);
   if (rc == 0) schema.release(&schema);
   for (;;) {
@@ -243,6 +252,7 @@ static bool drain_stream(exercise *x, struct ArrowArrayStream *stream, int64_t *
       const char *why = stream->get_last_error(stream);
       cr_assert(x->fails() && !x->relented, "%d: %s", rc, why == NULL ? "" : why);
       cr_assert_not_null(why);
+      if (strncmp(why, "TKS_EDAYFILE", 12) == 0) whole = false;
       if (++failures >= TRIES) break; /* the schema may have used them up */
       continue;
     }
@@ -251,15 +261,14 @@ static bool drain_stream(exercise *x, struct ArrowArrayStream *stream, int64_t *
     batch.release(&batch);
   }
   stream->release(stream);
-  return rc == 0;
+  return whole && rc == 0;
 }
 
 static void read_arrow(exercise *x) {
   tks_range range = store_range(2);
   struct ArrowArrayStream stream = {0};
-  int64_t rows = 0, held = 0;
+  int64_t rows = 0, held = (int64_t)held_of(x, 2);
   int code;
-  for (size_t i = 0; i < x->count; i++) held += x->quotes[i].symbol == 2;
   ATTEMPT(x, code, tks_range_arrow(x->store, &range, 16, &stream, error));
   if (code == TKS_OK && drain_stream(x, &stream, &rows))
     cr_assert(rows <= held && (uint64_t)(held - rows) <= lost_so_far(x), "%lld of %lld", (long long)rows,
@@ -365,8 +374,13 @@ void exercise_run(exercise *x) {
     x->written_to |= x->backends[s];
     open_store(x, x->backends[s]);
     use(x);
-    if (!x->until_closed) relent(x);
+    /* Else a fault that lasts may begin within close, which then takes all of its limit. */
+    if (!x->once && !x->until_closed) {
+      x->hold(true);
+      relent(x);
+    }
     close_store(x);
+    x->hold(false);
     relent(x);
   }
 }

@@ -26,6 +26,7 @@ typedef struct exercise {
   bool once;            /* one call fails: what failed works when it is tried again */
   bool until_closed;    /* where more than one fails: until the store is closed; else until just before */
   bool (*fails)(void);  /* whether anything has failed yet */
+  void (*hold)(bool);   /* whether what does not fail yet may begin to */
   void (*relent)(void); /* ends the faults */
 
   /* the account */

@@ -96,9 +96,12 @@ static void io_set(int fd, bool ours) {
 
 /* At a call on one of our files: true, it fails, with errno set. */
 static bool io_fails(bool ours, io_call call) {
+  static _Thread_local bool interrupted;
   if (!ours || !sites_ask((uint32_t)call)) return false;
   errno = io_error(call);
-  return true;
+  /* All try again at once, SQLite too. Interrupted for ever they would never return: every second time, then. */
+  interrupted = errno == EINTR && !interrupted;
+  return errno != EINTR || interrupted;
 }
 
 #define IO_NEXT(name)            \

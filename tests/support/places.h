@@ -1,6 +1,7 @@
 /* places.h - an exercise (exercise.h) that is run again and again, each time with another place failing (sites.h).
  *
- * Short: each place once or so. Long (TKS_TORTURE=1): as many ways as the test's plans have. */
+ * Short: each place once or so. Long (TKS_TORTURE=1): as many ways as the test's plans have. TKS_PLACES=FIRST-LAST: of these places only. What
+ * number a place has depends on which thread came there first; a failure tells it, and the calls that lead there. */
 #ifndef TKS_TESTS_SUPPORT_PLACES_H
 #define TKS_TESTS_SUPPORT_PLACES_H
 

@@ -10,7 +10,7 @@
 
 enum { SITES = 8192, SLOTS = 4 * SITES, SKIPPED = 2, FRAMES = sizeof((site *)NULL)->frames / sizeof(void *) };
 
-typedef enum state { RESTING, LEARNING, WAITING, FAILING } state;
+typedef enum state { RESTING, LEARNING, WAITING, HELD, FAILING } state;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below but `now` */
 static site sites[SITES];
@@ -73,13 +73,14 @@ static bool decide(uint64_t hash, uint32_t kind, uint32_t depth, void *const *fr
 
 bool sites_ask(uint32_t kind) {
   int state_now = atomic_load_explicit(&now, memory_order_relaxed);
-  if (inside || state_now == RESTING) return false;
-  /* Unwinding takes long. Where the stack ends in its page depends on the calls on it alone: most are told apart by that. */
+  if (inside || state_now == RESTING || state_now == HELD) return false;
+  /* Unwinding takes long, and what fails for ever is told by its kind. Where the stack ends in its page depends on the calls on it alone:
+   * most are told apart by that. */
   uint32_t depth = (uint32_t)((uintptr_t)__builtin_frame_address(0) & 0xfff);
   if (state_now == WAITING && depth != atomic_load_explicit(&target_depth, memory_order_relaxed)) return false;
   inside = true;
   void *frames[FRAMES + SKIPPED];
-  int n = backtrace(frames, FRAMES + SKIPPED) - SKIPPED;
+  int n = state_now == FAILING ? 0 : backtrace(frames, FRAMES + SKIPPED) - SKIPPED;
   if (n < 0) n = 0;
   uint64_t hash = hash_of(kind, frames + SKIPPED, n);
   (void)pthread_mutex_lock(&lock);
@@ -103,6 +104,11 @@ static void enter(state next, size_t index, uint64_t nth, sites_mode how) {
 
 void sites_learn(void) { enter(LEARNING, 0, 0, SITES_ONCE); }
 void sites_fail(size_t index, uint64_t nth, sites_mode how) { enter(WAITING, index, nth, how); }
+
+void sites_hold(bool hold) {
+  int from = hold ? WAITING : HELD;
+  (void)atomic_compare_exchange_strong(&now, &from, hold ? HELD : WAITING);
+}
 
 uint64_t sites_failed(void) {
   (void)pthread_mutex_lock(&lock);

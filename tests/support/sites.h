@@ -33,6 +33,9 @@ void sites_learn(void);
 /* From now on the n-th call (from 1) at a place fails. */
 void sites_fail(size_t index, uint64_t nth, sites_mode mode);
 
+/* Until it is let go: what does not fail yet does not begin to. */
+void sites_hold(bool hold);
+
 /* From now on nothing fails and nothing is noted. How many calls were made to fail since the last of the above. */
 uint64_t sites_rest(void);
 uint64_t sites_failed(void);
