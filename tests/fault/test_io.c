@@ -2,7 +2,7 @@
  * EMFILE, EINTR, half a read or write. Calls answer with a clean code, and once the faults are over everything that was
  * accepted is there, once. Also while a store is opened that a killed process left behind.
  *
- * Short: each place once with one of its errors. Long (TKS_TORTURE=1): with each of them, once and for ever. */
+ * Short: each place once with one of its errors. Long (TKS_TORTURE=1): with each of them, once and for ever. TKS_PLACES=150-152: some alone. */
 #include "support/io_faults.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* Every place that asks for memory is refused it, once, and from then on: the library's own allocator, SQLite's and libuv's.
  * Calls answer with a clean code, nothing leaks, and nothing that was accepted is missing or there twice.
  *
- * Short: each place once. Long (TKS_TORTURE=1): each of its calls in turn up to a few, once and for ever. */
+ * Short: each place once. Long (TKS_TORTURE=1): each of its calls in turn up to a few, once and for ever. TKS_PLACES=150-152: some alone. */
 #include <criterion/criterion.h>
 #include <sqlite3.h>
 #include <stdatomic.h>

@@ -293,7 +293,7 @@ static tks_config config_of(const exercise *x, uint32_t backend) {
   config.page_cache_bytes = 65536;
   config.checkpoint_pages = 8;
   config.synchronous = x->synchronous;
-  config.busy_timeout_ms = x->busy_timeout_ms;
+  config.busy_timeout_ms = x->relented ? WAIT_LIMIT_S * 1000 : x->busy_timeout_ms;
   config.flush_interval_ms = 5;
   config.degraded_retry_ms = 5;
   config.sync_interval_ms = 5;

@@ -257,4 +257,12 @@ int closedir(DIR *dir) {
   return next(dir);
 }
 
+/* -------------------------------------------------------------------- time */
+
+/* So SQLite waits for locks, up to ten seconds for one: in vain, where what fails goes on failing. */
+int usleep(useconds_t microseconds) {
+  IO_NEXT(usleep);
+  return next(sites_last() ? microseconds / 100 : microseconds);
+}
+
 #endif

@@ -122,6 +122,8 @@ uint64_t sites_rest(void) {
   return sites_failed();
 }
 
+bool sites_last(void) { return atomic_load(&now) == FAILING; }
+
 size_t sites_count(void) { return count; }
 const site *sites_get(size_t index) { return &sites[index]; }
 

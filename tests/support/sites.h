@@ -40,6 +40,9 @@ void sites_hold(bool hold);
 uint64_t sites_rest(void);
 uint64_t sites_failed(void);
 
+/* Whether calls fail until somebody ends it. */
+bool sites_last(void);
+
 size_t sites_count(void);
 const site *sites_get(size_t index);
 
