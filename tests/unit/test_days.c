@@ -158,6 +158,15 @@ Test(days, damaged_sqlite_days) {
     write_file(path, sound, length);
     change(path, "DROP VIEW ticks; DROP TABLE quote");
     middle_day_says(check, TKS_SQLITE, "lacks tables");
+    static const char *const summaries[] = {"last_ns = 9223372036854775807", "first_ns = NULL",
+                                            "first_ns = last_ns + 1", "last_ns = last_ns + 86400000000000"};
+    for (size_t i = 0; i < sizeof summaries / sizeof summaries[0]; i++) {
+      char sql[100];
+      write_file(path, sound, length);
+      (void)snprintf(sql, sizeof sql, "UPDATE symbol SET %s WHERE id = 1", summaries[i]);
+      change(path, sql);
+      middle_day_says(check, TKS_SQLITE, "malformed");
+    }
   }
   write_file(path, sound, length);
   change(path, "DELETE FROM quote WHERE seq = 20");

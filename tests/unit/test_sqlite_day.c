@@ -297,8 +297,8 @@ Test(sqlite_day, summary) {
 /* Names in the file that no put would have let in, and a table that is full. */
 Test(sqlite_day, summary_of_strange_names) {
   tks__day_summary summary;
-  change("INSERT INTO symbol(name, quotes, first_ns, last_ns) VALUES('..', 3, 1, 2), ('', 3, 1, 2), (x'ff', 3, 1, 2),"
-         " ('NEW', 3, 1, 2), ('NOTHING', 0, NULL, NULL)");
+  change("INSERT INTO symbol(name, quotes, first_ns, last_ns) SELECT v.column1, 3, first_ns, last_ns FROM symbol,"
+         " (VALUES('..'), (''), (x'ff'), ('NEW')) v WHERE id = 1; INSERT INTO symbol(name) VALUES('NOTHING')");
   cr_assert_eq(tks__sqlite_day_summary(&pool, day, &symbols, &summary, NULL), TKS_OK);
   cr_assert_eq(summary.count, 3);
   cr_assert_neq(tks__names_find(&symbols, "NEW", 3), 0);
@@ -312,7 +312,7 @@ Test(sqlite_day, summary_of_strange_names) {
 /* A table that somebody made anew, without its constraints. */
 Test(sqlite_day, names_that_are_null) {
   change("PRAGMA legacy_alter_table = ON;" SYMBOL_WITHOUT_NAMES
-         "INSERT INTO symbol(quotes, first_ns, last_ns) VALUES(3, 1, 2);"
+         "INSERT INTO symbol(quotes, first_ns, last_ns) SELECT 3, first_ns, last_ns FROM symbol WHERE id = 1;"
          "ALTER TABLE source RENAME TO old; CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT);"
          "INSERT INTO source SELECT id, CASE WHEN name = 'OANDA' THEN NULL ELSE name END FROM old; DROP TABLE old");
   tks__day_summary summary;

@@ -263,6 +263,8 @@ int tks__sqlite_day_read(tks__pool *pool, int32_t day, const tks__names *symbols
 
 /* --------------------------------------------------------------- summary */
 
+static bool is_of_day(const tks__connection *c, int64_t ts_ns) { return tks__utc_day(ts_ns) == c->day; }
+
 static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summary *summary) {
   sqlite3_stmt *s = NULL;
   size_t capacity = 0;
@@ -279,6 +281,11 @@ static int read_summary(tks__connection *c, tks__names *symbols, tks__day_summar
         .last_ns = sqlite3_column_int64(s, 3),
     };
     summary->last_seq = (uint64_t)sqlite3_column_int64(s, 4);
+    /* The latest quote is looked for where the summary says. */
+    if (!is_of_day(c, symbol.first_ns) || !is_of_day(c, symbol.last_ns) || symbol.first_ns > symbol.last_ns) {
+      rc = SQLITE_CORRUPT;
+      break;
+    }
     int code = TKS_EINVAL;
     if (name != NULL) code = tks__names_intern(symbols, name, (size_t)sqlite3_column_bytes(s, 0), &symbol.symbol);
     if (code == TKS_ETABLEFULL) {
