@@ -123,11 +123,10 @@ static int look_up(const tks__reader *reader, const tks__listing *listing, tks__
   for (uint32_t id = 1; id <= listing->max_id; id++) {
     tks__record record;
     if (listing->symbols[id].count == 0 || from_ring(reader, id, 1, &record) == 1) continue;
-    int64_t last_ns = listing->symbols[id].last_ns;
     const tks__cursor_spec spec = {
         .symbol = id,
-        .from_ns = last_ns,
-        .to_ns = last_ns < INT64_MAX ? last_ns + 1 : INT64_MAX, /* no record is that late */
+        .from_ns = listing->symbols[id].last_ns,
+        .to_ns = listing->symbols[id].last_ns + 1, /* it lies in a day that a file can be named by: before INT64_MAX */
         .limit = 1,
         .max_seq = tks__reader_max_seq(reader),
         .descending = true,
