@@ -762,13 +762,14 @@ Test(contract, json_flushes_under_load) {
   config.sync_interval_ms = NEVER_MS;
   config.queue_policy = TKS_QUEUE_BLOCK; /* so that there is always more, and nothing is lost */
   config.block_limit_ms = WAIT_LIMIT_S * 1000;
+  config.journal_bytes = 4 << 20; /* and no more before a flush than a slow machine writes in time */
   store = store_open(dir, &config);
   uint32_t a = store_symbol(store, "A");
   pthread_t producer = start_thread(produce, &a);
   for (int i = 0; i < 3; i++) {
     linger_ms(50);
     uint64_t before = store_stats(store).last_seq;
-    int code = tks_flush(store, 60000, &error);
+    int code = tks_flush(store, WAIT_LIMIT_S * 1000, &error);
     cr_assert_eq(code, TKS_OK, "%d: %s", code, error.message);
     cr_assert_geq(durable_seq(), before);
   }
