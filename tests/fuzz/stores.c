@@ -146,6 +146,15 @@ bool fuzz_read_all(tks_store *store) {
   return !read_days(store, TKS_CHECK_FULL);
 }
 
+static bool is_damaged(tks_store *store) {
+  tks_day_info days[8];
+  size_t total;
+  (void)tks_days(store, TKS_CHECK_FULL, days, sizeof days / sizeof days[0], &total, NULL);
+  bool damaged = false;
+  for (size_t i = 0; i < total && i < sizeof days / sizeof days[0]; i++) damaged |= days[i].code == TKS_EDAYFILE;
+  return damaged;
+}
+
 void fuzz_use(tks_store *store) {
   uint64_t seq = 0;
   tks_error error = {0};
@@ -156,5 +165,6 @@ void fuzz_use(tks_store *store) {
   uint32_t id;
   FUZZ_CHECK(tks_symbol(store, FUZZ_SYMBOL, strlen(FUZZ_SYMBOL), &id, NULL) == TKS_OK, "symbol");
   tks_range range = whole_range(id);
-  FUZZ_CHECK(read_range(store, &range, PIECES, seq), "what was flushed is not there");
+  /* Among cells that somebody overwrote SQLite may sort a row where it does not look for it. Only a full check sees that. */
+  FUZZ_CHECK(read_range(store, &range, PIECES, seq) || is_damaged(store), "what was flushed is not there");
 }
