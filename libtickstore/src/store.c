@@ -191,7 +191,9 @@ static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *recor
   bool block = engine->config.queue_policy == TKS_QUEUE_BLOCK;
   int64_t limit_ns = block ? engine->config.block_limit_ms * TKS__NS_PER_MS : STALL_NS;
   if (block && waited_out != NULL && *waited_out) limit_ns = 0;
-  bool stalled = tks__journal_room_is_near(engine->journal);
+  uint64_t room_end = tks__journal_room_end(engine->journal);
+  bool stalled =
+      limit_ns > 0 && (block ? tks__journal_can_grow(engine->journal) : tks__journal_room_is_near(engine->journal));
   if (stalled) atomic_fetch_add_explicit(&engine->journal->stalls, 1, memory_order_relaxed);
   else if (block && limit_ns > 0) atomic_fetch_add_explicit(&engine->blocked, 1, memory_order_relaxed);
   int64_t deadline_ns = tks__clock_monotonic_ns() + limit_ns;
@@ -199,6 +201,7 @@ static int put_waiting(tks_store *store, tks__symbol *symbol, tks__record *recor
   while (code == NO_ROOM) {
     bool worth_waiting = block || tks__journal_room_is_near(engine->journal);
     bool room = worth_waiting && tks__journal_wait(engine->journal, deadline_ns);
+    if (worth_waiting && !room) tks__journal_give_up(engine->journal, room_end);
     if (atomic_load_explicit(&store->state, memory_order_relaxed) != TKS__STORE_OPEN)
       return tks__fail(error, TKS_ECLOSED, 0, "the store is being closed");
     code = pass_stages_locked(engine, symbol, record, !room);
@@ -445,10 +448,10 @@ static int note_left_out(void *context, uint64_t from_seq, uint64_t records, tks
   };
   const char *name = left_out == TKS_JSON ? "json" : "sqlite";
   tks__gaps_note(engine->gaps, left_out, &loss);
-  if (!tks__gaps_write(engine->gaps))
+  if (!tks__gaps_write_now(engine->gaps))
     return tks__fail(error, TKS_EIO, 0,
                      "%s cannot be left out: what it lacks of %llu records that an earlier session left cannot be "
-                     "written down in gaps.db (see the log)",
+                     "written down in gaps.db, nor beside it (see the log)",
                      name, (unsigned long long)records);
   tks__log_write(&engine->log, TKS_LOG_ERROR,
                  "%s is left out now and does not get what it lacks of %llu records that an earlier session left", name,

@@ -189,7 +189,7 @@ Test(segment, every_flipped_bit_of_the_header_shows) {
     bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
     write_file(path, bytes, FILE_BYTES);
     int rc = open_it();
-    cr_assert(rc == EBADMSG || rc == ENOMSG, "bit %zu: %d", bit, rc);
+    cr_assert_eq(rc, EBADMSG, "bit %zu: %d", bit, rc);
     bytes[bit / 8] = (char)(bytes[bit / 8] ^ 1 << bit % 8);
   }
   write_file(path, bytes, FILE_BYTES);

@@ -123,11 +123,8 @@ bool tks__journal_wait(tks__journal *journal, int64_t deadline_ns) {
   bool room = has_room(journal);
   if (!room) {
     int rc = tks__condition_wait(&journal->room, &journal->lock, deadline_ns);
-    /* Before the look: what is given up is the room that was not there. */
-    uint64_t end = atomic_load_explicit(&journal->room_end, memory_order_acquire);
     /* Woken is reason enough to try again: the store may be closing. */
     room = rc != ETIMEDOUT || has_room(journal);
-    if (!room) atomic_store_explicit(&journal->given_up, end, memory_order_release);
   }
   (void)pthread_mutex_unlock(&journal->lock);
   atomic_fetch_sub_explicit(&journal->waiters, 1, memory_order_seq_cst);

@@ -68,7 +68,7 @@ typedef struct tks__journal {
   _Atomic uint64_t wake_at;               /* a producer that reaches this position wakes the writer, once */
   _Atomic uint32_t waiters;               /* producers waiting for room */
   _Atomic bool can_grow;                  /* there will be room soon, without anybody's help */
-  _Atomic uint64_t given_up;              /* room_end when a producer last waited in vain */
+  _Atomic uint64_t given_up;              /* room_end while a producer last waited in vain */
   _Atomic uint64_t most;                  /* positions in use when no block could be added for there were so many */
 
   _Alignas(64) _Atomic uint64_t released; /* all sinks are past this; written by the writer's loop */
@@ -119,11 +119,20 @@ static inline bool tks__journal_can_grow(const tks__journal *journal) {
          atomic_load_explicit(&journal->can_grow, memory_order_acquire);
 }
 
+static inline uint64_t tks__journal_room_end(const tks__journal *journal) {
+  return atomic_load_explicit(&journal->room_end, memory_order_acquire);
+}
+
 /* Whether a producer that must not block waits all the same. Where one has waited in vain, the next does not until there was room
  * again: a disk that hangs would stop the host at each put. */
 static inline bool tks__journal_room_is_near(const tks__journal *journal) {
-  return tks__journal_can_grow(journal) && atomic_load_explicit(&journal->given_up, memory_order_acquire) !=
-                                               atomic_load_explicit(&journal->room_end, memory_order_acquire);
+  return tks__journal_can_grow(journal) &&
+         atomic_load_explicit(&journal->given_up, memory_order_relaxed) != tks__journal_room_end(journal);
+}
+
+/* A producer has waited in vain since room_end was this. */
+static inline void tks__journal_give_up(tks__journal *journal, uint64_t room_end) {
+  atomic_store_explicit(&journal->given_up, room_end, memory_order_relaxed);
 }
 
 /* Any thread: lets every waiting producer go (they find the store closing). */

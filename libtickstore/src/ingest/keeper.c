@@ -158,7 +158,7 @@ static int add_block(tks__keeper *keeper) {
     segment = pop_spare(keeper);
   } else {
     if (blocks_in_use(keeper) >= keeper->blocks_max) return ENOBUFS;
-    /* What is lost while a call to the disk hangs is lost for that. */
+    /* What is lost until there is a file is lost for want of it. */
     if (keeper->in_files) atomic_store_explicit(&keeper->journal.loss_cause, TKS_GAP_JOURNAL, memory_order_relaxed);
     int rc = make_segment(keeper, &segment);
     if (rc != 0) return rc;
@@ -183,15 +183,16 @@ static void add_blocks(tks__keeper *keeper, int64_t now_ns) {
   int rc = 0;
   while (rc == 0 && room_end_of(keeper) - tail_of(keeper) < keeper->ahead * block) rc = add_block(keeper);
   keeper->retry_at_ns = 0;
-  if (rc == ENOBUFS) note_most(keeper); /* before can_grow says so */
+  bool full = rc == ENOBUFS;
+  /* Before can_grow says so. */
+  if (full) note_most(keeper);
+  if (rc != 0) atomic_store_explicit(&journal->loss_cause, full ? TKS_GAP_FULL : TKS_GAP_JOURNAL, memory_order_relaxed);
   /* A block that all sinks are done with comes back by itself, when the scan or the sync that pins it ends. */
   bool can_grow = rc == 0 || keeper->pinned;
   bool could_grow = atomic_exchange_explicit(&journal->can_grow, can_grow, memory_order_acq_rel);
   if (rc == 0) return;
   /* Whoever waits for the next block has to decide anew. */
   if (could_grow && !can_grow) tks__journal_release_waiters(journal);
-  bool full = rc == ENOBUFS;
-  atomic_store_explicit(&journal->loss_cause, full ? TKS_GAP_FULL : TKS_GAP_JOURNAL, memory_order_relaxed);
   if (full) return; /* the sinks' progress makes room */
   keeper->retry_at_ns = now_ns + RETRY_NS;
   tks__log_limited(keeper->options.log, &keeper->file_limiter, TKS_LOG_ERROR,
@@ -402,7 +403,6 @@ static int64_t make(void *context) {
   take_back_blocks(keeper);
   add_blocks(keeper, now_ns);
   count_bytes(keeper);
-  if (tks__journal_is_losing(&keeper->journal)) tks__helper_nudge(&keeper->scribe);
   int64_t at = earliest(INT64_MAX, keeper->retry_at_ns);
   return keeper->pinned ? earliest(at, now_ns + PINNED_NS) : at;
 }
@@ -419,6 +419,8 @@ static int64_t write_down(void *context) {
 static void want_room(void *context) {
   tks__keeper *keeper = context;
   tks__helper_nudge(&keeper->maker);
+  /* Not by the maker: it may be in a call that does not return, and that is why. */
+  if (tks__journal_is_losing(&keeper->journal)) tks__helper_nudge(&keeper->scribe);
 }
 
 void tks__keeper_note(tks__keeper *keeper) {

@@ -127,9 +127,12 @@ static int read_header(int fd, const char *store_id, uint64_t *slot_count) {
   uint64_t magic = atomic_load_explicit(&header.magic, memory_order_relaxed);
   if (magic == 0) return ENODATA;
   if (got < sizeof header || magic != magic_word()) return EBADMSG;
+  /* Of the other byte order: neither its checksum nor what it is of can be read here. */
+  if (header.byte_order == __builtin_bswap32(BYTE_ORDER_MARK)) return ENOMSG;
+  if (header.check != header_check(&header)) return EBADMSG;
   if (header.byte_order != BYTE_ORDER_MARK || header.slot_bytes != sizeof(tks__slot)) return ENOMSG;
-  if (header.check != header_check(&header) || header.slot_count == 0 || header.slot_count > SLOTS_MAX ||
-      (header.slot_count & (header.slot_count - 1)) != 0 || !base_of(&header, &base_seq))
+  if (header.slot_count == 0 || header.slot_count > SLOTS_MAX || (header.slot_count & (header.slot_count - 1)) != 0 ||
+      !base_of(&header, &base_seq))
     return EBADMSG;
   if (memcmp(header.store_id, store_id, sizeof header.store_id) != 0) return ENOMSG;
   *slot_count = header.slot_count;

@@ -254,6 +254,14 @@ bool tks__gaps_write(tks__gaps *gaps) {
   return done;
 }
 
+bool tks__gaps_write_now(tks__gaps *gaps) {
+  tks__gaps_last_chance(gaps, 0);
+  bool written = tks__gaps_write(gaps);
+  atomic_store_explicit(&gaps->last_wait_ms, 0, memory_order_relaxed);
+  gaps->tried_last = false;
+  return written;
+}
+
 /* --------------------------------------------------------------- reading */
 
 /* A file that is not there, or empty, has no rows: not even the first one could be written. */

@@ -39,6 +39,9 @@ bool tks__gaps_write(tks__gaps *gaps);
  * false means that it is nowhere. May be called beside a write. */
 void tks__gaps_last_chance(tks__gaps *gaps, int wait_ms);
 
+/* Before there are threads: writes what was noted into the ledger, or beside it where that is held. False: it is on no disk. */
+bool tks__gaps_write_now(tks__gaps *gaps);
+
 /* The rows that reach `since_seq`, in order; those not yet written too, if `gaps` is not NULL. Symbols are interned.
  * On TKS_EIO and TKS_EDAYFILE what is in memory, and what could be read, is filled in. */
 int tks__gaps_list(const tks__layout *layout, tks__gaps *gaps, tks__names *symbols, uint64_t since_seq, tks_gap *rows,
