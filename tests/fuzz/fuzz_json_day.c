@@ -80,7 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   FUZZ_CHECK(opened.count == before.count, "%zu records, %zu after opening", before.count, opened.count);
   check_kept(&before, &opened);
 
-  const tks__record record = {.ts_ns = FUZZ_MIDNIGHT + 5, .seq = file.last_seq + 1, .bid = 1, .ask = 2};
+  /* Behind the last number that a line can have there is none. */
+  const uint64_t seq = file.last_seq < INT64_MAX ? file.last_seq + 1 : INT64_MAX;
+  const tks__record record = {.ts_ns = FUZZ_MIDNIGHT + 5, .seq = seq, .bid = 1, .ask = 2};
   size_t length = tks__json_line_format(&record, FUZZ_SYMBOL, strlen(FUZZ_SYMBOL), "", 0, "default", line);
   FUZZ_CHECK(tks__json_file_append(&file, line, length, record.seq) == 0, "cannot append");
   FUZZ_CHECK(tks__json_file_sync(&file, path, layout.root, &log) == 0, "cannot sync");

@@ -812,6 +812,21 @@ Test(dayfile, empty) {
   must_refuse(TKS_EDAYFILE, "no tables");
 }
 
+/* Its schema is of a format that this SQLite does not know. */
+Test(dayfile, a_damaged_header) {
+  enum { SCHEMA_FORMAT = 47 };
+  open_day();
+  cr_assert_eq(write_run("X", 1, 3), TKS_OK);
+  seal();
+  size_t length;
+  char *bytes = read_file(path, &length);
+  bytes[SCHEMA_FORMAT] = 9;
+  write_file(path, bytes, length);
+  free(bytes);
+  must_refuse(TKS_EDAYFILE, "schema format 9");
+  cr_assert_not_null(strstr(error.message, "not a day file: unsupported file format"), "%s", error.message);
+}
+
 /* What a crash left of an earlier attempt to make the file is in nobody's way. */
 Test(dayfile, an_attempt_that_a_crash_ended) {
   char name[TKS__PATH_MAX + 16];

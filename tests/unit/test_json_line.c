@@ -111,7 +111,7 @@ Test(json_line, the_longest_line_fits) {
   (void)tks__json_escape(control, sizeof control, broker);
   tks__record r = {.ts_ns = INT64_MIN,
                    .recv_ns = INT64_MIN,
-                   .seq = UINT64_MAX,
+                   .seq = INT64_MAX,
                    .bid = -1.7976931348623157e308,
                    .ask = -2.2250738585072014e-308,
                    .bid_size = 1.7976931348623157e308,
@@ -186,6 +186,7 @@ Test(json_line, refuses_what_is_no_record) {
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":-1"));
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":1.5"));
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":\"1\""));
+  refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":9223372036854775808")); /* no day file could hold it */
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":18446744073709551616"));
   refuses(LINE("\"A\"", "1", "2", TIME, ",\"seq\":99999999999999999999"));
   refuses("{\"broker_id\":\"a\x01\",\"symbol\":\"A\",\"bid\":1,\"ask\":2,\"spread\":1,\"timestamp\":" TIME

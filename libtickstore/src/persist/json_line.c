@@ -291,8 +291,8 @@ static bool is_record(const tks__json_fields *f) {
   const tks__record *r = &f->record;
   return tks__name_check(f->symbol, f->symbol_length) == TKS_OK &&
          (f->source_length == 0 || tks__name_check(f->source, f->source_length) == TKS_OK) && r->seq != 0 &&
-         !(isnan(r->bid) && isnan(r->ask)) && !isinf(r->bid) && !isinf(r->ask) && r->bid_size >= 0 &&
-         r->ask_size >= 0 && isfinite(r->bid_size) && isfinite(r->ask_size);
+         r->seq <= INT64_MAX && !(isnan(r->bid) && isnan(r->ask)) && !isinf(r->bid) && !isinf(r->ask) &&
+         r->bid_size >= 0 && r->ask_size >= 0 && isfinite(r->bid_size) && isfinite(r->ask_size);
 }
 
 bool tks__json_line_parse(const char *line, size_t length, tks__json_fields *fields) {
