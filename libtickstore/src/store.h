@@ -6,7 +6,7 @@
  *
  *   1. A call enters through a gate: it counts itself, then looks at the state. Close sets the state, then waits until every
  *      gate is empty (a full fence between the two on either side). So no call runs on an engine that is being taken down.
- *   2. Put passes validate, throttle, journal and ring under the symbol's lock: a ring is in sequence order.
+ *   2. Put passes throttle, journal and ring under the symbol's lock: a ring is in sequence order.
  *   3. The engine is taken down in the reverse order of its making: writer (which drains), keeper, manifest, pool, lock. */
 #ifndef TKS_STORE_H
 #define TKS_STORE_H

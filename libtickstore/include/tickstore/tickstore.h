@@ -263,11 +263,12 @@ TKS_API int tks_config_init(tks_config *config, size_t size, int preset, tks_err
 typedef struct tks_store tks_store;
 
 /* Opens or creates the store in directory `path`. `config` may be NULL: production defaults.
- * With read_only, the store must exist, and nothing on disk is changed.
+ * With read_only, the store must exist, and nothing of it is changed; SQLite makes its -shm beside a day that is being written.
  * On success *store is the handle, else NULL. The directory belongs to one writing process at a time, guarded by an
  * open-file-description lock on ROOT/lock. Blocks on disk.
  * Codes: TKS_ENULL, TKS_EINVAL (path), TKS_ESTRUCT, TKS_ECONFIG, TKS_ELOCKED, TKS_EFORMAT, TKS_ENOTSTORE, TKS_EIO,
- * TKS_EDISKFULL, TKS_ENOMEM, TKS_EFORK (see fork above). */
+ * TKS_EDISKFULL, TKS_ENOMEM, TKS_ETABLEFULL (max_symbols or max_sources is less than a crash left in the journal), TKS_EFORK (see fork
+ * above). */
 TKS_API int tks_open(const char *path, size_t path_length, const tks_config *config, tks_store **store,
                      tks_error *error);
 
@@ -284,7 +285,7 @@ TKS_API int tks_close(tks_store *store, tks_error *error);
 
 /* Waits until every record accepted before the call is durable in every sink, at most timeout_ms (0: only asks;
  * -1: no limit). Codes: TKS_ETIMEOUT, with the sink and its last error in the message; TKS_EUNWRITTEN: done waiting,
- * but a sink has lost some of them (see tks_stats); TKS_EREADONLY, TKS_ECLOSED. */
+ * but a sink has lost some of them (see tks_stats); TKS_EINVAL (timeout_ms below -1), TKS_EREADONLY, TKS_ECLOSED. */
 TKS_API int tks_flush(tks_store *store, int64_t timeout_ms, tks_error *error);
 
 /* *seq becomes the highest sequence number up to which every accepted record that was not reported lost is on
@@ -362,7 +363,7 @@ typedef struct tks_put_result {
 /* Gives `count` quotes in order; never stops at a bad one. `codes` (may be NULL) is an array of `count` that receives
  * each one's code. `result` may be NULL. Returns TKS_OK, or TKS_PARTIAL when some were refused or dropped (the
  * error, if given, is filled for the first of them even so), or a negative code when the call as a whole
- * was refused. May block as tks_put_quote does, but when it has waited for room in vain once, it does not wait
+ * was refused. May block as tks_put_quote does, but under TKS_QUEUE_BLOCK, when it has waited for room in vain once, it does not wait
  * for the rest. */
 TKS_API int tks_put_quotes(tks_store *store, const tks_quote *quotes, size_t count, int32_t *codes,
                            tks_put_result *result, tks_error *error);
@@ -383,7 +384,7 @@ TKS_API int tks_put(tks_store *store, const char *symbol, size_t symbol_length, 
  * They come from the ring, in order of arrival, without waiting for any writer. Where the ring ends, older ones come
  * from what is not yet written and from the day files, back over as many days as needed, in order of time; then this
  * call reads the disk. n is 1 to TKS_MAX_RECORDS.
- * Codes: TKS_ENULL, TKS_ESYMBOL, TKS_ELIMIT, TKS_EDAYFILE (what the ring has is filled in), TKS_EDEADLINE. */
+ * Codes: TKS_ENULL, TKS_ESYMBOL, TKS_ELIMIT, and where it reads the disk those of tks_cursor_next (what the ring has is filled in). */
 TKS_API int tks_recent(tks_store *store, uint32_t symbol, size_t n, tks_quote *quotes, size_t *count, tks_error *error);
 
 /* The newest quote of a symbol: the last that arrived or, if none arrived since the store was opened, the last by
@@ -422,7 +423,7 @@ TKS_API int tks_range_open(tks_store *store, const tks_range *range, tks_cursor 
  * following day.
  * On TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL and TKS_ENOMEM *count quotes are valid and the next call goes on from there.
  * Codes: TKS_ENULL, TKS_ELIMIT, TKS_EDAYFILE, TKS_EFORMAT, TKS_EDEADLINE, TKS_EIO, TKS_EDISKFULL (SQLite needs a little room even to
- * read a day that is being written), TKS_ENOMEM, TKS_ECLOSED, TKS_EFORK. */
+ * read a day that is being written), TKS_ENOMEM, TKS_ETABLEFULL (no room for a source's name), TKS_ECLOSED, TKS_EFORK. */
 TKS_API int tks_cursor_next(tks_cursor *cursor, tks_quote *quotes, size_t capacity, size_t *count, tks_error *error);
 
 /* Frees the cursor; NULL is fine. May be called after tks_close. */
@@ -539,14 +540,14 @@ typedef struct tks_store_stats {
   uint64_t journal_stalls;   /* puts that waited for the next journal file to be prepared */
 } tks_store_stats;
 
-/* Cheap enough for every second; never waits for a disk. A read-only store has only zeros but for symbols, sources and
- * read_connections. Codes: TKS_ENULL, TKS_ESTRUCT. */
+/* Cheap enough for every second; never waits for a disk. A read-only store has only zeros but for backend, symbols, sources
+ * and read_connections. Codes: TKS_ENULL, TKS_ESTRUCT. */
 TKS_API int tks_stats(tks_store *store, tks_store_stats *stats, tks_error *error);
 
 /* Why records are missing. */
 typedef enum tks_gap_cause {
   TKS_GAP_FULL = 1,     /* the journal (or queue) was full and queue_policy let them go */
-  TKS_GAP_JOURNAL = 2,  /* the journal could not be extended: the disk failed or was full */
+  TKS_GAP_JOURNAL = 2,  /* the journal could not be extended: the disk was full, failed, or did not answer in time */
   TKS_GAP_BACKLOG = 3,  /* without the journal: a sick sink fell further behind than backlog_records */
   TKS_GAP_CLOSE = 4,    /* without the journal: not written when close_limit_ms was over */
   TKS_GAP_RECOVERY = 5, /* the journal that a crash left could not be read there */
@@ -585,7 +586,7 @@ TKS_API int tks_gaps(tks_store *store, uint64_t since_seq, tks_gap *gaps, size_t
 typedef struct tks_day_info {
   int64_t day_ns; /* its midnight */
   uint32_t sink;  /* TKS_SQLITE or TKS_JSON */
-  int32_t code;   /* TKS_OK, or what is wrong with it: TKS_EDAYFILE, TKS_EFORMAT, TKS_EIO */
+  int32_t code;   /* TKS_OK, or what is wrong with it, a code of reading: TKS_EDAYFILE, TKS_EFORMAT, TKS_EIO ... */
   uint64_t count; /* quotes */
   uint64_t symbols;
   uint64_t files; /* 1 for SQLite; one per symbol for JSON */
