@@ -633,6 +633,22 @@ Test(dayfile, a_seal_is_durable) {
   cr_assert_eq(directory_syncs, 1);
 }
 
+static int fail_directory_syncs(tks__fs_op op, const char *of) { return op == TKS__FS_SYNC && of != NULL ? EIO : 0; }
+
+/* Else a second attempt would find it and take its name for synced. */
+Test(dayfile, a_file_whose_name_cannot_be_synced_is_not_there) {
+  open_day();
+  seal(); /* the directories are there */
+  day++;
+  tks__layout_day_file(&layout, day, path);
+  atomic_store(&tks__fs_fault, fail_directory_syncs);
+  cr_assert_eq(tks__dayfile_open(&options, day, &file, &error), TKS_EIO, "%s", error.message);
+  atomic_store(&tks__fs_fault, NULL);
+  cr_assert_not(path_exists(path));
+  open_day();
+  cr_assert_eq(write_run("X", 1, 3), TKS_OK);
+}
+
 Test(dayfile, a_sealed_file_can_be_continued) {
   for (uint64_t i = 0; i < 5; i++) {
     open_day();

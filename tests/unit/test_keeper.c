@@ -728,6 +728,22 @@ Test(keeper, what_no_sink_has_at_the_end_is_there_the_next_time) {
   }
 }
 
+/* Somebody removed the names that it left: what there is to sync is synced. */
+Test(keeper, names_of_an_earlier_session_that_are_gone) {
+  start();
+  push_many(100);
+  crash();
+  forget_names();
+  start();
+  char path[PATH_MAX + 16];
+  (void)snprintf(path, sizeof path, "%s/1.names", dir);
+  cr_assert_eq(unlink(path), 0);
+  push_many(10);
+  cr_assert(wait_until(synced_all, NULL));
+  release_all();
+  cr_assert_eq(stop(), 0);
+}
+
 static bool no_old_segment(void *context) {
   const char *session = context;
   tks__fs_names names;

@@ -134,6 +134,17 @@ Test(memory, reserved_memory_reads_zero_and_follows_use) {
   cr_assert_null(tks__reserve(SIZE_MAX - 8192));
 }
 
+/* It is advice: less than a large page has none in it. */
+Test(memory, large_pages_where_one_fits) {
+  size_t size = 4 * TKS__LARGE_PAGE;
+  char *block = tks__reserve(size);
+  cr_assert_not_null(block);
+  tks__prefer_large_pages(block, 4096);
+  tks__prefer_large_pages(block, size);
+  for (size_t i = 0; i < size; i += 4096) cr_assert_eq(block[i], 0);
+  tks__unreserve(block, size);
+}
+
 Test(memory, every_door_can_be_made_to_fail) {
   void *block = tks__malloc(8);
   fail_allocations();

@@ -222,6 +222,7 @@ static void overflowing_slots(tks__segment_header *header) { header->slot_count 
 static void fewer_slots(tks__segment_header *header) { header->slot_count = SLOTS / 2; }
 static void other_store(tks__segment_header *header) { memcpy(header->store_id, OTHER_ID, 32); }
 static void other_order(tks__segment_header *header) { header->byte_order = 0x04030201; }
+static void no_order(tks__segment_header *header) { header->byte_order = 7; }
 static void other_slots(tks__segment_header *header) { header->slot_bytes = 128; }
 static void other_version(tks__segment_header *header) { header->magic ^= 1; }
 
@@ -236,6 +237,7 @@ Test(segment, only_what_can_be_mapped_and_is_ours_opens) {
   cr_assert_eq(open_with(other_version), EBADMSG);
   cr_assert_eq(open_with(other_store), ENOMSG);
   cr_assert_eq(open_with(other_order), ENOMSG);
+  cr_assert_eq(open_with(no_order), ENOMSG);
   cr_assert_eq(open_with(other_slots), ENOMSG);
 }
 
