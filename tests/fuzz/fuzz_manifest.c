@@ -6,8 +6,6 @@
 #include "fuzz/fuzz.h"
 #include "persist/manifest.h"
 
-#define NUMBERS_END (UINT64_C(1) << 62) /* a manifest with more is refused */
-
 const unsigned fuzz_rounds = 8000;
 const char *const fuzz_words[] = {"\"format\": 1",
                                   "\"format\": 2",
@@ -62,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   for (int round = 0; round < 2; round++) {
     int opened = fuzz_open(&config, &store);
     /* The numbers that there are may be used up by the first. */
-    bool at_end = round > 0 && code == TKS_OK && manifest.next_seq > NUMBERS_END - (UINT64_C(1) << 33);
+    bool at_end = round > 0 && code == TKS_OK && manifest.next_seq > TKS__NEXT_SEQ_MAX - 2 * TKS__SEQ_RESERVE;
     FUZZ_CHECK(opened == code || at_end, "%d, not %d", opened, code);
     if (opened != TKS_OK) return 0;
     fuzz_use(store);

@@ -13,9 +13,6 @@
 
 #define MANIFEST_BYTES_MAX 65536
 
-/* No store gets here by writing. Above it lies room for reserves, so that the sums of sequence numbers never overflow. */
-#define NEXT_SEQ_MAX (INT64_C(1) << 62)
-
 static const char *const BACKENDS[] = {[TKS_SQLITE] = "sqlite", [TKS_JSON] = "json", [TKS_DUAL] = "dual"};
 
 void tks__manifest_init(tks__manifest *manifest, uint32_t backend) {
@@ -57,7 +54,7 @@ static int parse(const char *path, const char *bytes, size_t length, tks__manife
                      TKS__MANIFEST_FORMAT);
   else if (format < 1 || next_seq < 1 || !is_store_id(store_id) || manifest->backend == 0 || !json_is_boolean(clean))
     code = tks__fail(error, TKS_ENOTSTORE, 0, "%s lacks format, store_id, backend, next_seq or clean", path);
-  else if (next_seq > NEXT_SEQ_MAX)
+  else if (next_seq > TKS__NEXT_SEQ_MAX)
     code = tks__fail(error, TKS_ENOTSTORE, 0, "%s has next_seq %lld, which leaves no numbers for more records", path,
                      (long long)next_seq);
   if (code == TKS_OK) {

@@ -17,6 +17,9 @@
 #define TKS__MANIFEST_FORMAT 1
 #define TKS__SEQ_RESERVE (UINT64_C(1) << 32)
 
+/* No store gets here by writing. Above it lies room for reserves, so that the sums of sequence numbers never overflow. */
+#define TKS__NEXT_SEQ_MAX (INT64_C(1) << 62)
+
 typedef struct tks__manifest {
   uint64_t next_seq;
   uint32_t backend; /* TKS_SQLITE, TKS_JSON or TKS_DUAL: what the last writer wrote */
