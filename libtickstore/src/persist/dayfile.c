@@ -127,6 +127,13 @@ int tks__sqlite_fail(sqlite3 *db, int rc, const char *what, const char *path, tk
   return tks__fail(error, code, extended, "%s %s: %s (%d)", what, path, text, extended);
 }
 
+int tks__dayfile_fail(sqlite3 *db, int rc, const char *path, tks_error *error) {
+  /* Its header is of an unknown format, or its tables or columns are not ours. */
+  if ((rc & 0xff) == SQLITE_ERROR)
+    return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", path, sqlite3_errmsg(db));
+  return tks__sqlite_fail(db, rc, "cannot read", path, error);
+}
+
 static int fail(tks__dayfile *file, int rc, const char *what, tks_error *error) {
   return tks__sqlite_fail(file->db, rc, what, file->path, error);
 }
@@ -192,18 +199,11 @@ static int has_tables(sqlite3 *db, bool *all) {
   return rc == SQLITE_DONE ? finalized : rc;
 }
 
-static int cannot_read(sqlite3 *db, int rc, const char *path, tks_error *error) {
-  /* The statements are right: what SQLite finds wrong is the file's header, or its schema. */
-  if ((rc & 0xff) == SQLITE_ERROR)
-    return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", path, sqlite3_errmsg(db));
-  return tks__sqlite_fail(db, rc, "cannot read", path, error);
-}
-
 static int check_in_transaction(sqlite3 *db, const char *path, int32_t day, tks_error *error) {
   int64_t application = 0, format = 0;
   int rc = read_integer(db, "PRAGMA application_id", &application);
   if (rc == SQLITE_OK) rc = read_integer(db, "PRAGMA user_version", &format);
-  if (rc != SQLITE_OK) return cannot_read(db, rc, path, error);
+  if (rc != SQLITE_OK) return tks__dayfile_fail(db, rc, path, error);
   if (application != TKS__DAYFILE_APPLICATION_ID)
     return tks__fail(error, TKS_EDAYFILE, 0, "%s is empty or a database that is no day file (application_id %lld)",
                      path, (long long)application);
@@ -212,7 +212,7 @@ static int check_in_transaction(sqlite3 *db, const char *path, int32_t day, tks_
                      (long long)format, TKS__DAYFILE_FORMAT);
   bool complete;
   rc = has_tables(db, &complete);
-  if (rc != SQLITE_OK) return cannot_read(db, rc, path, error);
+  if (rc != SQLITE_OK) return tks__dayfile_fail(db, rc, path, error);
   if (!complete) return tks__fail(error, TKS_EDAYFILE, 0, "%s lacks tables of a day file", path);
   int code = check_length(db, path, error);
   if (code != TKS_OK) return code;
@@ -222,7 +222,7 @@ static int check_in_transaction(sqlite3 *db, const char *path, int32_t day, tks_
 int tks__dayfile_check(sqlite3 *db, const char *path, int32_t day, tks_error *error) {
   /* All of it in one snapshot. */
   int rc = sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
-  if (rc != SQLITE_OK) return cannot_read(db, rc, path, error);
+  if (rc != SQLITE_OK) return tks__dayfile_fail(db, rc, path, error);
   int code = check_in_transaction(db, path, day, error);
   (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
   return code;
@@ -299,10 +299,7 @@ static int create(const tks__dayfile *file, tks_error *error) {
 static int prepare_all(tks__dayfile *file, tks_error *error) {
   for (int i = 0; i < STATEMENTS; i++) {
     int rc = sqlite3_prepare_v3(file->db, SQL[i], -1, SQLITE_PREPARE_PERSISTENT, &file->statements[i], NULL);
-    /* The tables are there but their columns are not ours. */
-    if (rc == SQLITE_ERROR)
-      return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", file->path, sqlite3_errmsg(file->db));
-    if (rc != SQLITE_OK) return fail(file, rc, "cannot prepare statements for", error);
+    if (rc != SQLITE_OK) return tks__dayfile_fail(file->db, rc, file->path, error);
   }
   return TKS_OK;
 }

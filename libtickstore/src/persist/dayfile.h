@@ -87,6 +87,9 @@ int tks__dayfile_check(struct sqlite3 *db, const char *path, int32_t day, tks_er
 /* Fills `error` from SQLite's state: maps its code to a TKS_E* one; the message becomes "<what> <path>: <SQLite's>". */
 int tks__sqlite_fail(struct sqlite3 *db, int rc, const char *what, const char *path, tks_error *error);
 
+/* Ditto, of a statement that is right for every day file: what SQLite calls an error in it (SQLITE_ERROR) is the file's. */
+int tks__dayfile_fail(struct sqlite3 *db, int rc, const char *path, tks_error *error);
+
 /* Whether reading the file of this connection failed: what SQLite then calls damage may be none. */
 bool tks__sqlite_unreadable(struct sqlite3 *db);
 

@@ -45,10 +45,7 @@ static int fail(const tks__connection *c, const tks__pool *pool, int rc, tks_err
   if ((rc & 0xff) == SQLITE_BUSY)
     return tks__fail(error, TKS_EDEADLINE, rc, "%s was locked for longer than %u ms", path,
                      pool->options.busy_timeout_ms);
-  /* A statement that does not fit the tables: these are not ours. */
-  if ((rc & 0xff) == SQLITE_ERROR)
-    return tks__fail(error, TKS_EDAYFILE, rc, "%s is not a day file: %s", path, sqlite3_errmsg(c->db));
-  return tks__sqlite_fail(c->db, rc, "cannot read", path, error);
+  return tks__dayfile_fail(c->db, rc, path, error);
 }
 
 static int statement(tks__connection *c, int which, sqlite3_stmt **out) {
